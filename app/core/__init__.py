@@ -1,0 +1,1 @@
+"""Types, errors and arithmetic over arrays; knows nothing of models, HTTP or threads."""

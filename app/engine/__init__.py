@@ -1,0 +1,1 @@
+"""Runs loaded models: registry, batching, one worker thread a model."""

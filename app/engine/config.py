@@ -1,0 +1,118 @@
+"""Which models are served: the models file, with the environment's word over it."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from app.core.errors import ManyvecError
+from app.families.base import FamilySpec
+from app.families.catalog import CATALOG, family_by_files, family_by_name
+
+SERVED_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""What a model may be called; such a name is also safe as a folder name."""
+
+
+class ConfigError(ManyvecError):
+    """The models file or a variable is wrong; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One model that is served: an entry `[[model]]` of the models file."""
+
+    name: str
+    """What requests call it."""
+    family: str
+    """A key of `CATALOG`."""
+    checkpoint: str
+    """Folder under the models folder, else a hub id."""
+    revision: str | None = None
+    """Commit, tag or branch on the hub."""
+    device: str | None = None
+    """None: the server's."""
+    dtype: str | None = None
+    """None: the server's."""
+    license: str = "see its model card"
+    """Of the weights."""
+    trained: bool = True
+    """False for random weights, whose vectors mean nothing."""
+
+    @property
+    def spec(self) -> FamilySpec:
+        return CATALOG[self.family]
+
+
+def read_models_file(path: Path) -> list[ModelConfig]:
+    """Read and check a models file. Raises `ConfigError`."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Cannot read the models file {path}: {error}") from error
+    models = [_model_config(entry, path) for entry in content.get("model", [])]
+    if not models:
+        raise ConfigError(f"{path} lists no [[model]].")
+    names = [model.name for model in models]
+    if duplicates := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"{path} lists two models called {', '.join(sorted(duplicates))}.")
+    return models
+
+
+def configure(
+    models: list[ModelConfig], checkpoints: Mapping[str, str | None], text_model: str | None, models_dir: Path
+) -> tuple[list[ModelConfig], str | None]:
+    """Apply the environment to the models file.
+
+    `checkpoints` maps a family to the checkpoint that replaces the one of its first model; `text_model` is
+    MODEL_NAME. Returns the models and the served name of the default text model (None: no such wish).
+    """
+    for family, checkpoint in checkpoints.items():
+        if checkpoint:
+            models = _replace_checkpoint(models, family, checkpoint)
+    if not text_model:
+        return models, None
+    chosen = next((m for m in models if text_model.lower() in (m.name, m.checkpoint.lower())), None)
+    if chosen is None:
+        spec = family_by_name(text_model) or family_by_files(models_dir / text_model)
+        chosen = ModelConfig(_free_name(text_model, models), spec.name, text_model)
+        models = [*models, chosen]
+    return models, chosen.name
+
+
+def served_name(checkpoint: str) -> str:
+    """`vidore/ColQwen2.5-v0.2` -> `colqwen2.5-v0.2`."""
+    slug = re.sub(r"[^a-z0-9._-]+", "-", checkpoint.rstrip("/").rsplit("/", 1)[-1].lower()).lstrip(".-_")
+    return slug[:64] or "model"
+
+
+def _model_config(entry: Mapping[str, Any], path: Path) -> ModelConfig:
+    try:
+        model = ModelConfig(**entry)
+    except TypeError as error:
+        problem = str(error).removeprefix("ModelConfig.__init__() ")
+        raise ConfigError(f"{path}: entry {entry.get('name', '?')}: {problem}") from error
+    if not SERVED_NAME.fullmatch(model.name):
+        raise ConfigError(f"{path}: the name {model.name!r} is not of the form {SERVED_NAME.pattern}.")
+    if model.family not in CATALOG:
+        raise ConfigError(f"{path}: {model.name}: family is one of {', '.join(CATALOG)}, not {model.family!r}.")
+    return model
+
+
+def _replace_checkpoint(models: list[ModelConfig], family: str, checkpoint: str) -> list[ModelConfig]:
+    first = next((m for m in models if m.family == family), None)
+    if first is not None and first.checkpoint == checkpoint:
+        return models
+    others = [m for m in models if m is not first]
+    new = ModelConfig(_free_name(checkpoint, others), family, checkpoint)
+    if first is None:
+        return [*models, new]
+    new = replace(new, device=first.device, dtype=first.dtype)
+    return [new if m is first else m for m in models]
+
+
+def _free_name(checkpoint: str, models: list[ModelConfig]) -> str:
+    taken = {model.name for model in models}
+    name = served_name(checkpoint)
+    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))) if n not in taken)
