@@ -1,0 +1,90 @@
+"""What every family that computes with PyTorch shares: dtype, attention, memory, out-of-memory errors."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from app.core.errors import ModelLoadError, OutOfMemoryError
+from app.core.types import Embedding, FloatArray
+from app.families.base import EmbeddingModel, LoadOptions, ModelInfo, Prepared
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_OUT_OF_MEMORY_TEXTS = ("out of memory", "not enough memory", "can't allocate memory")
+"""How CUDA and MPS, the CPU allocator on Windows, and the CPU allocator elsewhere word a failed allocation."""
+
+
+class TorchModel(EmbeddingModel):
+    """A model whose weights are one `torch.nn.Module`.
+
+    A family loads its module, calls `super().__init__` with it and implements `forward_batch`.
+    """
+
+    def __init__(self, module: nn.Module, info: ModelInfo) -> None:
+        self.module = module
+        self.info = info
+
+    @abstractmethod
+    def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        """Do what `encode` promises. Runs in inference mode; a failed allocation may come out as torch raises it."""
+
+    def encode(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        try:
+            with torch.inference_mode():
+                return self.forward_batch(batch)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the except block: its traceback would keep the activations alive, and so the memory in use.
+        free_cached_memory(self.info.device)
+        raise OutOfMemoryError("The model has not enough memory for this input now. Send less at once or try later.")
+
+    def close(self) -> None:
+        del self.module
+        free_cached_memory(self.info.device)
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """`float32`, `bfloat16` or `float16`. Raises `ModelLoadError` for another name."""
+    if name not in DTYPES:
+        raise ModelLoadError(f"The dtype is one of {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def choose_attention(options: LoadOptions) -> str:
+    """`attn_implementation` for transformers: FlashAttention where it is installed and applies, else SDPA."""
+    on_gpu = options.device.startswith("cuda")
+    half = torch_dtype(options.dtype) in (torch.bfloat16, torch.float16)
+    return "flash_attention_2" if on_gpu and half and find_spec("flash_attn") else "sdpa"
+
+
+def memory_bytes(module: nn.Module) -> int:
+    """Bytes of the module's parameters and buffers; tied weights count once."""
+    tensors = {tensor.data_ptr(): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def to_numpy(tensor: Tensor) -> FloatArray:
+    """The values as float32 in memory of the CPU, same shape."""
+    array: FloatArray = tensor.detach().float().cpu().numpy()
+    return array
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """True for a failed allocation. Only CUDA has a class for it (a `RuntimeError`); the others are told by text."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return any(known in text for known in _OUT_OF_MEMORY_TEXTS)
+
+
+def free_cached_memory(device: str) -> None:
+    """Hand memory that PyTorch keeps for reuse back to the device. The CPU allocator keeps none."""
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
+    elif device.startswith("mps"):
+        torch.mps.empty_cache()
