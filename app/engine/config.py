@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.errors import ManyvecError
+from app.core.types import Modality, Output
 from app.families.base import FamilySpec
 from app.families.catalog import CATALOG, family_by_files, family_by_name
 
@@ -66,13 +67,13 @@ def configure(
     """Apply the environment to the models file.
 
     `checkpoints` maps a family to the checkpoint that replaces the one of its first model; `text_model` is
-    MODEL_NAME. Returns the models and the served name of the default text model (None: no such wish).
+    MODEL_NAME. Returns the models and the served name of the default text model (None: no text model).
     """
     for family, checkpoint in checkpoints.items():
         if checkpoint:
             models = _replace_checkpoint(models, family, checkpoint)
     if not text_model:
-        return models, None
+        return models, next((m.name for m in models if m.spec.can(Modality.TEXT, Output.DENSE)), None)
     chosen = next((m for m in models if text_model.lower() in (m.name, m.checkpoint.lower())), None)
     if chosen is None:
         spec = family_by_name(text_model) or family_by_files(models_dir / text_model)

@@ -1,44 +1,42 @@
 """What the HTTP layer calls: pick a model, embed inputs, load and unload. Every method only awaits."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import asyncio
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+from app.core.errors import ModelNotFoundError, UnsupportedTaskError
 from app.core.types import Embedding, ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
-from app.families.base import EmbeddingModel, ModelInfo
+from app.engine.loader import resolve_device
+from app.engine.registry import ModelRegistry, ModelState, ModelStatus
+from app.families.base import EmbeddingModel
 
-
-class ModelState(StrEnum):
-    """Where a configured model is in its life."""
-
-    UNLOADED = "unloaded"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    """The last load failed; the next request tries again."""
-    STUCK = "stuck"
-    """Its worker is dead or has computed one batch for too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """A configured model and what is known of it now."""
-
-    config: ModelConfig
-    state: ModelState
-    info: ModelInfo | None = None
-    """None until it is loaded."""
-    error: str | None = None
-    """Why the last load failed."""
+__all__ = ["Engine", "ModelState", "ModelStatus"]
 
 
 class Engine:
-    """Owns the models, their workers and the thread pool that prepares inputs."""
+    """The models, and the thread pool that prepares their inputs."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        threads: ThreadPoolExecutor,
+        *,
+        device: str = "auto",
+        default_text: str | None = None,
+    ) -> None:
+        self._registry = registry
+        self._threads = threads
+        self._device = device
+        self._default_text = default_text
+
+    async def device(self) -> str:
+        """The device that models load on unless the models file says otherwise: `cpu`, `cuda:0`, ..."""
+        return await asyncio.to_thread(resolve_device, self._device)
 
     def models(self) -> list[ModelStatus]:
         """All configured models in the order of the models file."""
-        raise NotImplementedError
+        return self._registry.statuses()
 
     def pick(self, requested: str | None, *needs: tuple[Modality, Output], prefer: str = "") -> str:
         """Served name of the model for a request.
@@ -47,7 +45,18 @@ class Engine:
         it can do what is needed, else the first model of the family `prefer` that can, else the first that can.
         Raises `ModelNotFoundError`, `UnsupportedTaskError`; both name the models to choose from.
         """
-        raise NotImplementedError
+        configs = self._registry.configs()
+        able = [config for config in configs if all(config.spec.can(*need) for need in needs)]
+        if requested:
+            return _requested(requested, configs, able)
+        if not able:
+            raise UnsupportedTaskError("No model served here can do this; the models file lists those that are.")
+        wishes = (
+            [c for c in able if c.name == self._default_text],
+            [c for c in able if c.family == prefer],
+            able,
+        )
+        return next(wish[0].name for wish in wishes if wish)
 
     async def encode(self, name: str, items: Sequence[TextInput | ImageInput]) -> list[Embedding]:
         """Embed `items` with the model, loading it first if need be; result i belongs to item i.
@@ -55,16 +64,37 @@ class Engine:
         If one item is bad the call raises its error and the others are dropped. Cancelling the awaiting task
         drops what has not been computed yet. Raises `BadInputError`, `TooLargeError`, `UnavailableError`.
         """
-        raise NotImplementedError
+        async with self._registry.use(name) as runner:
+            return await runner.encode(items)
 
     async def model(self, name: str) -> EmbeddingModel:
         """The loaded model, for its `info` and `patch_grid`."""
-        raise NotImplementedError
+        async with self._registry.use(name) as runner:
+            return runner.model
 
     async def load(self, name: str) -> ModelStatus:
         """Load now and wait until it is ready. Raises `ModelLoadError`."""
-        raise NotImplementedError
+        return await self._registry.load(name)
 
     async def unload(self, name: str) -> ModelStatus:
         """Drain the model's queue, then free its memory. The next request loads it again."""
-        raise NotImplementedError
+        return await self._registry.unload(name)
+
+    async def preload(self, names: Iterable[str]) -> None:
+        """Load these models at once; one that fails shows its error in `models()`."""
+        await asyncio.gather(*(self.load(name) for name in names), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then free everything."""
+        await self._registry.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _requested(requested: str, configs: Sequence[ModelConfig], able: Sequence[ModelConfig]) -> str:
+    chosen = next((c for c in configs if requested.lower() in (c.name, c.checkpoint.lower())), None)
+    if chosen is None:
+        raise ModelNotFoundError("No such model. Models served here: " + ", ".join(c.name for c in configs) + ".")
+    if chosen not in able:
+        names = ", ".join(config.name for config in able) or "none of those served here"
+        raise UnsupportedTaskError(f"The model {chosen.name} cannot do this. Models that can: {names}.")
+    return chosen.name

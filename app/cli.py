@@ -1,0 +1,116 @@
+"""`python -m app serve | models | starter`."""
+
+import argparse
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+
+from app.core.errors import ManyvecError
+from app.main import configured_models, create_app
+from app.settings import Settings
+
+log = logging.getLogger("manyvec")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    try:
+        options.run(options, settings)
+    except ManyvecError as error:
+        print(f"manyvec: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="Manyvec, the multi-model embedding server.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = commands.add_parser("serve", help="serve the models of MODELS_FILE")
+    serve.set_defaults(run=_serve)
+    starter = commands.add_parser("starter", help="build the small untrained checkpoints that are missing")
+    starter.set_defaults(run=_starter)
+    models = commands.add_parser("models", help="list the configured models, or convert pickled weights")
+    models.set_defaults(run=_list_models)
+    actions = models.add_subparsers(metavar="action")
+    actions.add_parser("list", help="list the configured models").set_defaults(run=_list_models)
+    convert = actions.add_parser("convert", help="convert a checkpoint's pickled weights to safetensors")
+    convert.add_argument("checkpoint", help="folder under MODELS_DIR, or a hub id")
+    convert.set_defaults(run=_convert)
+    return parser
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Says where to look as soon as it listens."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                port = self.servers[0].sockets[0].getsockname()[1]
+                print(_welcome(settings, port), flush=True)
+
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        # h11 rather than httptools: it bounds the size of headers.
+        http="h11",
+        log_config=None,
+        access_log=settings.log_level.lower() == "debug",
+        server_header=False,
+        timeout_graceful_shutdown=settings.graceful_shutdown_s,
+    )
+    Server(config).run()
+
+
+def _welcome(settings: Settings, port: int) -> str:
+    models, default_text = configured_models(settings)
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - read, not bound
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = [f"\nManyvec serves on {url}", f"  try it in a browser: {url}/docs", "  models:"]
+    for model in models:
+        notes = [model.family, *(["default for text"] if model.name == default_text else [])]
+        notes += [] if model.trained else ["untrained: random weights"]
+        lines.append(f"    {model.name}  ({', '.join(notes)})")
+    lines.append("  one line to try:")
+    key = "" if settings.api_key is None else ' -H "Authorization: Bearer $API_KEY"'
+    lines.append(
+        f"    curl {url}/vectorize{key} -H 'Content-Type: application/json' -d '{{\"text\": \"hello world\"}}'\n"
+    )
+    if settings.api_key is None and not _is_loopback(settings.host):
+        lines.append("WARNING: listening beyond this machine without an API_KEY: anybody who reaches it can use it.\n")
+    return "\n".join(lines)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _starter(options: argparse.Namespace, settings: Settings) -> None:
+    from app import starter
+
+    built = starter.ensure(settings.models_dir)
+    print("built untrained starter checkpoints: " + ", ".join(built) if built else "starter checkpoints are in place")
+
+
+def _list_models(options: argparse.Namespace, settings: Settings) -> None:
+    models, default_text = configured_models(settings)
+    for model in models:
+        mark = "*" if model.name == default_text else " "
+        print(f"{mark} {model.name:<28} {model.family:<11} {model.checkpoint}  ({model.license})")
+
+
+def _convert(options: argparse.Namespace, settings: Settings) -> None:
+    from app.checkpoints.convert import convert
+
+    print(f"converted: {convert(options.checkpoint, settings.models_dir)}")

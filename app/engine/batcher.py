@@ -1,0 +1,127 @@
+"""Brings inputs of many requests together into batches for one model."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from app.core.errors import ManyvecError, ShuttingDownError
+from app.core.types import Embedding
+from app.families.base import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How large a batch may be and how long it may wait."""
+
+    max_batch_tokens: int = 16384
+    """Tokens in a batch, padding included; an input that is longer is computed alone."""
+    max_batch_items: int = 64
+    max_wait_ms: float = 2.0
+    """How long the oldest entry waits for company, in milliseconds."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One prepared input and the promise of its embedding. Cancelling the future drops the entry."""
+
+    prepared: Prepared
+    future: Future[Embedding] = field(default_factory=Future)
+    submitted_at: float = 0.0
+    """By the batcher's clock, in seconds."""
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, unless it has been answered or the caller left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Batcher:
+    """A queue between request threads (`submit`) and one worker thread (`take`)."""
+
+    def __init__(self, limits: BatchLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._waiting: list[Entry] = []
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def submit(self, entry: Entry) -> Future[Embedding]:
+        """Queue an entry. Raises `ShuttingDownError` once the batcher is closed."""
+        with self._changed:
+            if self._closed:
+                raise ShuttingDownError("The model is being unloaded; send the request again.")
+            entry.submitted_at = self._clock()
+            self._waiting.append(entry)
+            self._changed.notify()
+        return entry.future
+
+    def take(self) -> list[Entry] | None:
+        """Wait for the next batch; None when the batcher is closed and empty.
+
+        The entries' futures are running: they can no longer be cancelled.
+        """
+        with self._changed:
+            while True:
+                self._drop_cancelled()
+                if not self._waiting:
+                    if self._closed:
+                        return None
+                    self._changed.wait()
+                elif (wait_s := self._wait_for_company_s()) > 0:
+                    self._changed.wait(wait_s)
+                elif batch := self._pop_batch():
+                    return batch
+
+    def close(self) -> None:
+        """Take no more entries; what waits is still handed out."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abort(self, error: ManyvecError) -> None:
+        """Close, and answer everything that waits with `error`."""
+        with self._changed:
+            self._closed = True
+            abandoned, self._waiting = self._waiting, []
+            self._changed.notify_all()
+        for entry in abandoned:
+            entry.fail(error)
+
+    def _drop_cancelled(self) -> None:
+        self._waiting = [entry for entry in self._waiting if not entry.future.cancelled()]
+
+    def _wait_for_company_s(self) -> float:
+        """Seconds left until the next batch must leave; 0 if it is full or nobody may come any more."""
+        tokens = sum(entry.prepared.n_tokens for entry in self._waiting)
+        full = tokens >= self._limits.max_batch_tokens or len(self._waiting) >= self._limits.max_batch_items
+        if self._closed or full:
+            return 0.0
+        return self._waiting[0].submitted_at + self._limits.max_wait_ms / 1000 - self._clock()
+
+    def _pop_batch(self) -> list[Entry]:
+        chosen = select_batch(self._waiting, self._limits)
+        taken = set(chosen)
+        self._waiting = [entry for entry in self._waiting if entry not in taken]
+        # False: the caller left between the last check and now.
+        return [entry for entry in chosen if entry.future.set_running_or_notify_cancel()]
+
+
+def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
+    """The oldest entry and those that fit it best: equal batch key, nearest in length, within the limits.
+
+    The oldest is always in, so an entry waits at most for those that came before it.
+    """
+    oldest = waiting[0]
+    length = oldest.prepared.n_tokens
+    company = [entry for entry in waiting[1:] if entry.prepared.batch_key == oldest.prepared.batch_key]
+    company.sort(key=lambda entry: abs(entry.prepared.n_tokens - length))
+    batch, longest = [oldest], length
+    for entry in company:
+        longest = max(longest, entry.prepared.n_tokens)
+        n_items = len(batch) + 1
+        if n_items > limits.max_batch_items or n_items * longest > limits.max_batch_tokens:
+            break
+        batch.append(entry)
+    return batch

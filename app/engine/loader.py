@@ -1,0 +1,93 @@
+"""From a configured name to a model in service: find the files, import the family, read the weights."""
+
+import logging
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import cache
+from pathlib import Path
+
+from app.core.errors import ManyvecError, ModelLoadError
+from app.engine.config import ModelConfig
+from app.engine.model_runner import ModelRunner, RunnerLimits
+from app.families.base import Checkpoint, LoadOptions
+from app.families.catalog import load_class
+
+log = logging.getLogger(__name__)
+
+BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class CheckpointLoader:
+    """Loads checkpoints of the families in the catalog."""
+
+    def __init__(
+        self,
+        resolve: Callable[[ModelConfig], Checkpoint],
+        *,
+        device: str,
+        dtype: str,
+        limits: RunnerLimits,
+        threads: Executor,
+    ) -> None:
+        self._resolve = resolve
+        self._device = device
+        self._dtype = dtype
+        self._limits = limits
+        self._threads = threads
+
+    def fetch(self, config: ModelConfig) -> Checkpoint:
+        """Find the checkpoint on disk; download it if it is not there."""
+        return self._resolve(config)
+
+    def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
+        """Read it into memory and start its worker."""
+        options = self._options(config)
+        try:
+            model = load_class(config.spec).load(checkpoint, options)
+        except ManyvecError:
+            raise
+        except Exception as error:
+            log.exception("cannot load %s", config.name)
+            raise ModelLoadError(
+                f"The checkpoint {config.checkpoint} could not be loaded as a model of the family {config.family} "
+                f"on {options.device}: {type(error).__name__}. The server's log says more."
+            ) from error
+        return ModelRunner(config.name, model, self._limits, self._threads)
+
+    def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
+        """Bytes of all weights in the dtype they will have."""
+        folders = [checkpoint.path, *([checkpoint.base] if checkpoint.base else [])]
+        files = [file for folder in folders for file in folder.glob("*.safetensors")]
+        return sum(map(_n_numbers, files)) * BYTES_A_NUMBER[self._options(config).dtype]
+
+    def _options(self, config: ModelConfig) -> LoadOptions:
+        device = resolve_device(config.device or self._device)
+        return LoadOptions(device=device, dtype=resolve_dtype(config.dtype or self._dtype, device))
+
+
+@cache
+def resolve_device(wish: str) -> str:
+    """`auto` becomes the first GPU that torch can use, else `cpu`. Imports torch."""
+    if wish != "auto":
+        return wish
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_dtype(wish: str, device: str) -> str:
+    """`auto` becomes `bfloat16` on an NVIDIA GPU and `float32` elsewhere."""
+    if wish != "auto":
+        return wish
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def _n_numbers(file: Path) -> int:
+    """Count of numbers in a safetensors file, from its header alone."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as tensors:
+        return sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118

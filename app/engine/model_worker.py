@@ -1,0 +1,78 @@
+"""The one thread that computes for a loaded model."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from app.core.errors import ManyvecError, OutOfMemoryError, UnavailableError
+from app.engine.batcher import Batcher, Entry
+from app.families.base import EmbeddingModel
+
+log = logging.getLogger(__name__)
+
+
+class ModelWorker:
+    """Takes batches, computes them and answers their entries, until the batcher is closed and empty."""
+
+    def __init__(
+        self, name: str, model: EmbeddingModel, batcher: Batcher, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._model = model
+        self._batcher = batcher
+        self._clock = clock
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name=f"model-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_healthy(self, stuck_after_s: float) -> bool:
+        """False if the thread is dead or has computed one batch for longer than that."""
+        busy_since = self._busy_since
+        return self._thread.is_alive() and (busy_since is None or self._clock() - busy_since <= stuck_after_s)
+
+    def close(self) -> None:
+        """Finish what was accepted, then stop. Blocks."""
+        self._batcher.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._batcher.take()) is not None:
+                self._busy_since = self._clock()
+                self._compute(batch)
+                self._busy_since = None
+        except BaseException:
+            log.exception("worker thread %s died", self._thread.name)
+            raise
+        finally:
+            self._batcher.abort(UnavailableError("The model stopped; try again."))
+
+    def _compute(self, batch: list[Entry]) -> None:
+        """Compute a batch; if it fails as a whole, by halves, so that a bad input fails alone."""
+        try:
+            results = self._model.encode([entry.prepared for entry in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                self._fail(batch[0], error)
+                return
+            if isinstance(error, OutOfMemoryError):
+                log.warning("out of memory on a batch of %d, splitting it", len(batch))
+        except BaseException as error:
+            for entry in batch:
+                entry.fail(error)
+            raise
+        else:
+            for entry, result in zip(batch, results, strict=True):
+                entry.future.set_result(result)
+            return
+        # Outside the handler: the failed batch's traceback, and the tensors it holds, are gone by now.
+        middle = len(batch) // 2
+        self._compute(batch[:middle])
+        self._compute(batch[middle:])
+
+    def _fail(self, entry: Entry, error: Exception) -> None:
+        if not isinstance(error, ManyvecError):
+            log.error("the model failed on an input of %d tokens", entry.prepared.n_tokens, exc_info=error)
+        entry.fail(error)

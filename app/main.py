@@ -1,0 +1,113 @@
+"""The only wiring: settings in, application out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+
+import app as package
+from app import api
+from app.checkpoints.hub import Hub
+from app.checkpoints.resolve import resolve
+from app.engine.batcher import BatchLimits
+from app.engine.config import ModelConfig, configure, read_models_file
+from app.engine.engine import Engine
+from app.engine.loader import CheckpointLoader
+from app.engine.model_runner import RunnerLimits
+from app.engine.registry import Loader, ModelRegistry
+from app.families.base import Checkpoint
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = """
+Text, pages and pictures into vectors: ColQwen2.5, ColQwen2, ColPali, E5, BGE-M3 and DINOv3 behind one server.
+`GET /v1/models` lists the models; most routes take an optional `model`.
+"""
+
+
+def create_app(settings: Settings | None = None, loader: Loader | None = None) -> FastAPI:
+    """Build the application. `loader` replaces the one that reads checkpoints (tests). Raises `ConfigError`."""
+    settings = settings or Settings()
+    configs, default_text = configured_models(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
+        registry = ModelRegistry(
+            configs,
+            loader or checkpoint_loader(settings, threads),
+            memory_budget_bytes=settings.memory_budget_mb << 20 if settings.memory_budget_mb else None,
+            load_wait_s=settings.load_wait_s,
+            stuck_after_s=settings.stuck_after_s,
+        )
+        engine = Engine(registry, threads, device=settings.device, default_text=default_text)
+        app.state.engine = engine
+        preloading = asyncio.create_task(engine.preload(_preloaded(settings.preload, configs)))
+        try:
+            yield
+        finally:
+            preloading.cancel()
+            await engine.close()
+
+    app = FastAPI(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.state.settings = settings
+    api.install(app, settings)
+    return app
+
+
+def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None]:
+    """The models to serve and the default text model's name, from the models file and the environment."""
+    checkpoints = {
+        "colqwen2.5": settings.colqwen_model_id,
+        "colqwen2": settings.colqwen2_model_id,
+        "colpali": settings.colpali_model_id,
+        "e5": settings.e5_model_id,
+        "bge-m3": settings.bge_m3_model_id,
+        "dinov3": settings.dinov3_model_id,
+    }
+    return configure(read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir)
+
+
+def checkpoint_loader(settings: Settings, threads: ThreadPoolExecutor) -> CheckpointLoader:
+    """The loader that serves real checkpoints, from the models folder or the hub."""
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    hub = Hub(token=token, offline=settings.hf_hub_offline)
+
+    def find(config: ModelConfig) -> Checkpoint:
+        return resolve(config.checkpoint, config.revision, settings.models_dir, hub)
+
+    return CheckpointLoader(
+        find,
+        device=settings.device,
+        dtype=settings.dtype,
+        limits=RunnerLimits(
+            batch=BatchLimits(settings.max_batch_tokens, settings.max_batch_items, settings.max_wait_ms),
+            max_queue_items=settings.max_queue_items,
+            max_image_pixels=int(settings.max_image_megapixels * 1_000_000),
+        ),
+        threads=threads,
+    )
+
+
+def _preloaded(names: str, configs: list[ModelConfig]) -> list[str]:
+    if names.strip() == "all":
+        return [config.name for config in configs]
+    return [name for name in map(str.strip, names.split(",")) if name]
+
+
+@cache
+def _default_app() -> FastAPI:
+    return create_app()
+
+
+def __getattr__(name: str) -> Any:
+    # Built on first use by `uvicorn app.main:app`, so that importing this module reads no settings.
+    if name == "app":
+        return _default_app()
+    raise AttributeError(name)
