@@ -81,8 +81,14 @@ class ModelRunner:
 
     async def _encode_texts(self, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding]) -> None:
         futures = [Future[Embedding]() for _ in items]
-        await self._in_thread(lambda: self._submit_texts([item for _, item in items], futures))
-        for (index, _), embedding in zip(items, await _answers(futures), strict=True):
+        try:
+            await self._in_thread(lambda: self._submit_texts([item for _, item in items], futures))
+            embeddings = await _answers(futures)
+        finally:
+            # Of a caller that left while its texts were still being tokenized; done futures are not touched.
+            for future in futures:
+                future.cancel()
+        for (index, _), embedding in zip(items, embeddings, strict=True):
             results[index] = embedding
 
     def _submit_texts(self, items: Sequence[TextInput], futures: Sequence[Future[Embedding]]) -> None:

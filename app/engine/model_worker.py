@@ -45,7 +45,6 @@ class ModelWorker:
                 self._busy_since = None
         except BaseException:
             log.exception("worker thread %s died", self._thread.name)
-            raise
         finally:
             self._batcher.abort(UnavailableError("The model stopped; try again."))
 

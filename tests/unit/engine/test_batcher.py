@@ -98,13 +98,15 @@ def test_when_all_callers_left_take_waits_for_new_work() -> None:
 def test_a_batch_waits_for_company_until_the_oldest_has_waited_long_enough() -> None:
     now = 0.0
     batcher = Batcher(BatchLimits(100, 4, max_wait_ms=50_000), clock=lambda: now)
-    old = entry(1)
+    old, young, last = entry(1), entry(2), entry(3)
     batcher.submit(old)
-    taken = in_thread(batcher)
-    now = 60.0
-    young = entry(2)
     batcher.submit(young)
-    assert taken.result(timeout=10) == [old, young]
+    taken = in_thread(batcher)
+    batcher.submit(last)
+    assert not taken.done()
+    now = 60.0
+    batcher.close()
+    assert taken.result(timeout=10) == [old, young, last]
 
 
 def test_a_full_batch_does_not_wait() -> None:

@@ -77,7 +77,10 @@ def test_an_unknown_family_says_which_there_are() -> None:
 
 def test_a_family_variable_replaces_the_first_model_of_the_family_and_keeps_its_device() -> None:
     models, _ = configure([E5, BGE], {"e5": "intfloat/multilingual-e5-small"}, None, NOWHERE)
-    assert models == [ModelConfig("multilingual-e5-small", "e5", "intfloat/multilingual-e5-small", device="cuda:1"), BGE]
+    assert models == [
+        ModelConfig("multilingual-e5-small", "e5", "intfloat/multilingual-e5-small", device="cuda:1"),
+        BGE,
+    ]
 
 
 def test_a_family_variable_adds_a_model_where_the_family_is_not_configured() -> None:

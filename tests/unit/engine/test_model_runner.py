@@ -1,0 +1,133 @@
+"""A request at one model: order, bad items, callers that leave, limits."""
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+from PIL import Image
+
+from app.core.errors import BadInputError, QueueFullError
+from app.core.types import ImageInput, TextInput
+from app.engine.batcher import BatchLimits
+from app.engine.model_runner import ModelRunner, RunnerLimits
+from app.families.base import Prepared
+from tests.unit.engine.scripted import ScriptedModel
+
+
+@asynccontextmanager
+async def runner(model: ScriptedModel, limits: RunnerLimits | None = None) -> AsyncIterator[ModelRunner]:
+    with ThreadPoolExecutor(2) as threads:
+        runner = ModelRunner("test", model, limits or RunnerLimits(BatchLimits(max_wait_ms=0)), threads)
+        yield runner
+        await asyncio.to_thread(runner.close)
+
+
+def png(width: int = 3, height: int = 2) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+async def test_results_come_in_the_order_of_the_items() -> None:
+    texts = ["x" * n for n in (5, 1, 300, 2, 40) * 20]
+    async with runner(ScriptedModel()) as r:
+        results = await r.encode([TextInput(text) for text in texts])
+    assert [result.n_tokens for result in results] == [len(text) for text in texts]
+
+
+async def test_requests_that_arrive_together_are_batched_together() -> None:
+    model = ScriptedModel()
+    async with runner(model, RunnerLimits(BatchLimits(max_wait_ms=10_000, max_batch_items=8))) as r:
+        await asyncio.gather(*(r.encode([TextInput(str(i))]) for i in range(8)))
+    assert [len(batch) for batch in model.batches] == [8]
+
+
+async def test_an_image_knows_the_size_of_its_picture() -> None:
+    async with runner(ScriptedModel()) as r:
+        (result,) = await r.encode([ImageInput(png(width=30, height=20))])
+    assert (result.image_width, result.image_height) == (30, 20)
+
+
+async def test_a_broken_image_is_named_and_its_neighbour_in_another_request_is_not_touched() -> None:
+    async with runner(ScriptedModel()) as r:
+        good, bad = await asyncio.gather(
+            r.encode([ImageInput(png())]),
+            r.encode([ImageInput(png()), ImageInput(b"no picture", label="file 2")]),
+            return_exceptions=True,
+        )
+    assert isinstance(bad, BadInputError)
+    assert "file 2" in bad.message
+    assert isinstance(good, list)
+
+
+async def test_a_caller_that_leaves_is_dropped_before_it_costs_compute() -> None:
+    computing, go_on = threading.Event(), threading.Event()
+
+    def script(texts: list[str]) -> None:
+        computing.set()
+        go_on.wait(10)
+
+    model = ScriptedModel(script)
+    async with runner(model) as r:
+        first = asyncio.create_task(r.encode([TextInput("first")]))
+        await asyncio.to_thread(computing.wait, 10)
+        leaver = asyncio.create_task(r.encode([TextInput("leaver")]))
+        stayer = asyncio.create_task(r.encode([TextInput("stayer")]))
+        await queued(r, 3)
+        leaver.cancel()
+        await asyncio.gather(leaver, return_exceptions=True)
+        go_on.set()
+        await asyncio.gather(first, stayer)
+    assert model.batches == [["first"], ["stayer"]]
+
+
+async def test_a_caller_that_leaves_while_its_text_is_prepared_is_dropped_too() -> None:
+    preparing, go_on = threading.Event(), threading.Event()
+
+    class SlowTokenizer(ScriptedModel):
+        def prepare_text(self, item: TextInput) -> Prepared:
+            preparing.set()
+            go_on.wait(10)
+            return super().prepare_text(item)
+
+    model = SlowTokenizer()
+    async with runner(model) as r:
+        leaver = asyncio.create_task(r.encode([TextInput("leaver")]))
+        await asyncio.to_thread(preparing.wait, 10)
+        leaver.cancel()
+        await asyncio.gather(leaver, return_exceptions=True)
+        go_on.set()
+        await r.encode([TextInput("stayer")])
+    assert model.batches == [["stayer"]]
+
+
+async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
+    async with runner(ScriptedModel(), RunnerLimits(BatchLimits(max_wait_ms=0), max_queue_items=2)) as r:
+        with pytest.raises(QueueFullError):
+            await r.encode([TextInput("a")] * 3)
+        assert len(await r.encode([TextInput("a")] * 2)) == 2
+        assert len(await r.encode([TextInput("a")] * 2)) == 2
+
+
+async def test_closing_answers_what_was_accepted() -> None:
+    go_on = threading.Event()
+    model = ScriptedModel(lambda texts: go_on.wait(10) and None)
+    with ThreadPoolExecutor(2) as threads:
+        r = ModelRunner("test", model, RunnerLimits(BatchLimits(max_wait_ms=0)), threads)
+        request = asyncio.create_task(r.encode([TextInput("accepted")]))
+        await queued(r, 1)
+        closing = asyncio.create_task(asyncio.to_thread(r.close))
+        go_on.set()
+        assert len(await request) == 1
+        await closing
+    assert model.closed
+
+
+async def queued(r: ModelRunner, n: int) -> None:
+    """Until n entries are with the batcher or its worker."""
+    while len(r._batcher._waiting) + (r._worker._busy_since is not None) < n:  # noqa: ASYNC110 - bounded by the test's timeout
+        await asyncio.sleep(0)

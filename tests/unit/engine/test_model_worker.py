@@ -1,0 +1,124 @@
+"""The worker thread: bad neighbours, memory, draining, health."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from app.core.errors import BadInputError, OutOfMemoryError, UnavailableError
+from app.core.types import Embedding
+from app.engine.batcher import Batcher, BatchLimits, Entry
+from app.engine.model_worker import ModelWorker
+from tests.unit.engine.scripted import ScriptedModel, prepared
+
+
+def run(model: ScriptedModel, *texts: str) -> list[Future[Embedding]]:
+    """Everything submitted before the worker starts, so that it is one batch; returns when all is answered."""
+    batcher = Batcher(BatchLimits(max_wait_ms=0))
+    futures = [batcher.submit(Entry(prepared(text))) for text in texts]
+    worker = ModelWorker("test", model, batcher)
+    worker.start()
+    worker.close()
+    assert all(future.done() for future in futures)
+    return futures
+
+
+def length(future: Future[Embedding]) -> float:
+    dense = future.result().dense
+    assert dense is not None
+    return float(dense[0])
+
+
+def test_each_entry_gets_its_own_result() -> None:
+    model = ScriptedModel()
+    assert [length(future) for future in run(model, "a", "bbb", "cc")] == [1, 3, 2]
+    assert len(model.batches) == 1
+
+
+def test_a_broken_input_fails_alone() -> None:
+    def script(texts: list[str]) -> None:
+        if "poison" in texts:
+            raise ValueError("bad tensor")
+
+    one, two, poisoned, four, five = run(ScriptedModel(script), "1", "22", "poison", "4444", "55555")
+    assert [length(future) for future in (one, two, four, five)] == [1, 2, 4, 5]
+    with pytest.raises(ValueError, match="bad tensor"):
+        poisoned.result()
+
+
+def test_out_of_memory_splits_the_batch_until_it_fits() -> None:
+    def script(texts: list[str]) -> None:
+        if len(texts) > 2:
+            raise OutOfMemoryError("too much")
+
+    model = ScriptedModel(script)
+    assert [length(future) for future in run(model, *"abcdefg")] == [1] * 7
+    assert sum(len(batch) for batch in model.batches if len(batch) <= 2) == 7
+
+
+def test_an_input_that_does_not_fit_alone_fails_with_out_of_memory() -> None:
+    def script(texts: list[str]) -> None:
+        if "huge" in texts:
+            raise OutOfMemoryError("too much")
+
+    small, huge = run(ScriptedModel(script), "small", "huge")
+    assert length(small) == 5
+    with pytest.raises(OutOfMemoryError):
+        huge.result()
+
+
+def test_after_a_failure_the_worker_goes_on() -> None:
+    def script(texts: list[str]) -> None:
+        if texts == ["bad"]:
+            raise BadInputError("no")
+
+    batcher = Batcher(BatchLimits(max_wait_ms=0))
+    worker = ModelWorker("test", ScriptedModel(script), batcher)
+    worker.start()
+    with pytest.raises(BadInputError):
+        batcher.submit(Entry(prepared("bad"))).result(timeout=10)
+    assert length(batcher.submit(Entry(prepared("good")))) == 4
+    worker.close()
+
+
+def test_a_worker_that_dies_answers_everybody_and_is_unhealthy() -> None:
+    def script(texts: list[str]) -> None:
+        raise SystemExit
+
+    batcher = Batcher(BatchLimits(max_batch_items=1, max_wait_ms=0))
+    futures = [batcher.submit(Entry(prepared(text))) for text in ("first", "second")]
+    worker = ModelWorker("test", ScriptedModel(script), batcher)
+    worker.start()
+    with pytest.raises(SystemExit):
+        futures[0].result(timeout=10)
+    with pytest.raises(UnavailableError):
+        futures[1].result(timeout=10)
+    worker.close()
+    assert not worker.is_healthy(stuck_after_s=300)
+
+
+def test_a_worker_is_unhealthy_while_one_batch_takes_too_long() -> None:
+    now = 0.0
+    computing, go_on = threading.Event(), threading.Event()
+
+    def script(texts: list[str]) -> None:
+        computing.set()
+        go_on.wait(10)
+
+    batcher = Batcher(BatchLimits(max_wait_ms=0))
+    worker = ModelWorker("test", ScriptedModel(script), batcher, clock=lambda: now)
+    worker.start()
+    future = batcher.submit(Entry(prepared("slow")))
+    assert computing.wait(10)
+    now = 299.0
+    assert worker.is_healthy(stuck_after_s=300)
+    now = 301.0
+    assert not worker.is_healthy(stuck_after_s=300)
+    go_on.set()
+    future.result(timeout=10)
+    worker.close()
+
+
+def test_closing_drains_what_was_accepted() -> None:
+    model = ScriptedModel()
+    assert [length(future) for future in run(model, *["x"] * 200)] == [1] * 200

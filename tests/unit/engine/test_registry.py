@@ -1,0 +1,200 @@
+"""Loading, sharing, unloading and evicting models."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import ModelLoadError, ModelLoadingError, ModelNotFoundError, UnsupportedTaskError
+from app.core.types import Modality, Output, TextInput
+from app.engine.batcher import BatchLimits
+from app.engine.config import ModelConfig
+from app.engine.engine import Engine
+from app.engine.model_runner import ModelRunner, RunnerLimits
+from app.engine.registry import ModelRegistry, ModelState
+from app.families.base import Checkpoint
+from tests.unit.engine.scripted import ScriptedModel
+
+A, B, C = (ModelConfig(name, "e5", f"org/{name}") for name in "abc")
+
+
+class ScriptedLoader:
+    """Makes models of 100 bytes; can be held up or made to fail."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self.models: dict[str, ScriptedModel] = {}
+        self.n_loads = 0
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.error: Exception | None = None
+        self._threads = threads
+
+    def fetch(self, config: ModelConfig) -> Checkpoint:
+        return Checkpoint(Path(config.checkpoint))
+
+    def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
+        return 100
+
+    def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
+        self.may_load.wait(10)
+        self.n_loads += 1
+        if self.error:
+            raise self.error
+        self.models[config.name] = ScriptedModel(memory_bytes=100)
+        limits = RunnerLimits(BatchLimits(max_wait_ms=0))
+        return ModelRunner(config.name, self.models[config.name], limits, self._threads)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def loader(threads: ThreadPoolExecutor) -> ScriptedLoader:
+    return ScriptedLoader(threads)
+
+
+async def touch(registry: ModelRegistry, *names: str) -> None:
+    for name in names:
+        async with registry.use(name) as runner:
+            await runner.encode([TextInput("x")])
+
+
+def states(registry: ModelRegistry) -> dict[str, str]:
+    return {status.config.name: str(status.state) for status in registry.statuses()}
+
+
+async def test_a_model_is_loaded_on_first_use_and_once_for_all_who_wait(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader)
+    assert states(registry) == {"a": "unloaded", "b": "unloaded"}
+    await asyncio.gather(*(touch(registry, "a") for _ in range(5)))
+    assert states(registry) == {"a": "ready", "b": "unloaded"}
+    assert loader.n_loads == 1
+    await registry.close()
+
+
+async def test_unloading_frees_the_model_and_the_next_request_loads_it_again(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader)
+    await touch(registry, "a")
+    assert (await registry.unload("a")).state == ModelState.UNLOADED
+    assert loader.models["a"].closed
+    await touch(registry, "a")
+    assert loader.n_loads == 2
+    await registry.close()
+
+
+async def test_unloading_waits_for_the_requests_that_use_the_model(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader)
+    async with registry.use("a") as runner:
+        unloading = asyncio.create_task(registry.unload("a"))
+        assert len(await runner.encode([TextInput("x")])) == 1
+        assert not unloading.done()
+    await unloading
+    assert loader.models["a"].closed
+    await registry.close()
+
+
+async def test_a_request_that_cannot_wait_for_the_load_is_told_to_come_back(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader, load_wait_s=0.01)
+    loader.may_load.clear()
+    with pytest.raises(ModelLoadingError):
+        await touch(registry, "a")
+    assert states(registry) == {"a": "loading"}
+    loader.may_load.set()
+    await registry.load("a")
+    await touch(registry, "a")
+    assert loader.n_loads == 1
+    await registry.close()
+
+
+async def test_a_failed_load_is_reported_and_the_next_request_tries_again(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader)
+    loader.error = ModelLoadError("no such folder")
+    with pytest.raises(ModelLoadError, match="no such folder"):
+        await touch(registry, "a")
+    status = registry.status("a")
+    assert (status.state, status.error) == (ModelState.FAILED, "no such folder")
+    loader.error = None
+    await touch(registry, "a")
+    assert registry.status("a").error is None
+    await registry.close()
+
+
+async def test_the_least_recently_used_model_makes_room(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B, C], loader, memory_budget_bytes=250)
+    await touch(registry, "a", "b", "a", "c")
+    assert states(registry) == {"a": "ready", "b": "unloaded", "c": "ready"}
+    assert loader.models["b"].closed
+    await registry.close()
+
+
+async def test_a_model_larger_than_the_budget_is_a_clear_error(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader, memory_budget_bytes=99)
+    with pytest.raises(ModelLoadError, match="MEMORY_BUDGET_MB"):
+        await touch(registry, "a")
+    await registry.close()
+
+
+async def test_two_models_that_evict_each_other_both_answer(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader, memory_budget_bytes=100)
+    await asyncio.wait_for(asyncio.gather(*(touch(registry, *"ab" * 3) for _ in range(4))), timeout=20)
+    await registry.close()
+
+
+async def test_closing_frees_every_model(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader)
+    await touch(registry, "a", "b")
+    await registry.close()
+    assert all(model.closed for model in loader.models.values())
+
+
+async def test_an_unknown_model_is_refused_with_the_names_there_are(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader)
+    with pytest.raises(ModelNotFoundError, match="a, b"):
+        await touch(registry, "zebra")
+
+
+CONFIGS = [
+    ModelConfig("e5", "e5", "org/e5"),
+    ModelConfig("m3", "bge-m3", "BAAI/bge-m3"),
+    ModelConfig("pali", "colpali", "vidore/colpali"),
+]
+DENSE = (Modality.TEXT, Output.DENSE)
+SPARSE = (Modality.TEXT, Output.SPARSE)
+PAGES = (Modality.IMAGE, Output.MULTI_VECTOR)
+
+
+@pytest.mark.parametrize(
+    ("requested", "needs", "prefer", "picked"),
+    [
+        (None, [DENSE], "", "e5"),
+        (None, [DENSE], "bge-m3", "e5"),
+        (None, [SPARSE], "", "m3"),
+        (None, [PAGES], "colqwen2.5", "pali"),
+        ("baai/BGE-M3", [DENSE], "", "m3"),
+        ("m3", [DENSE, SPARSE], "", "m3"),
+    ],
+)
+def test_pick(
+    loader: ScriptedLoader,
+    threads: ThreadPoolExecutor,
+    requested: str | None,
+    needs: list[tuple[Modality, Output]],
+    prefer: str,
+    picked: str,
+) -> None:
+    engine = Engine(ModelRegistry(CONFIGS, loader), threads, default_text="e5")
+    assert engine.pick(requested, *needs, prefer=prefer) == picked
+
+
+def test_pick_names_the_models_that_can(loader: ScriptedLoader, threads: ThreadPoolExecutor) -> None:
+    engine = Engine(ModelRegistry(CONFIGS, loader), threads, default_text="e5")
+    with pytest.raises(UnsupportedTaskError, match="Models that can: m3"):
+        engine.pick("e5", SPARSE)
+    with pytest.raises(ModelNotFoundError, match="e5, m3, pali"):
+        engine.pick("gpt")
