@@ -10,13 +10,14 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from app.core.lettering import Lettering
 from app.core.types import FloatArray
 
-COLORS: NDArray[np.uint8] = mpl.colormaps["plasma"](np.arange(256), bytes=True)[:, :3]
+_STEPS = np.linspace(0, 1, 256)
+COLORS: NDArray[np.uint8] = mpl.colormaps["viridis"](_STEPS, bytes=True)[:, :3]
 """A perceptually uniform colour map: RGB of 256 steps, [256, 3]."""
-OPACITIES: NDArray[np.uint8] = np.linspace(0.10 * 255, 0.62 * 255, 256).astype(np.uint8)
-"""Grows with the similarity, so that the page stays readable where nothing matches: [256]."""
+OPACITIES: NDArray[np.uint8] = (255 * (0.10 + 0.58 * _STEPS**1.5)).astype(np.uint8)
+"""Grows with the similarity, so that the page stays readable where little matches: [256]."""
 
 BAND_COLOR = "#14141c"
-BAND_OPACITY = 0.85
+BAND_OPACITY = 0.9
 MIN_TEXT_PX, MAX_TEXT_PX = 9, 96
 MAX_METADATA_CHARS = 1000
 
@@ -41,7 +42,8 @@ def _color_steps(similarity_map: FloatArray, low: float, high: float, size: tupl
     relative = (similarity_map - low) / (high - low) if high > low else np.zeros_like(similarity_map)
     enlarged = Image.fromarray(relative.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     # Bicubic interpolation swings beyond the values that it passes through.
-    return np.clip(np.asarray(enlarged) * 255, 0, 255).astype(np.uint8)
+    steps: NDArray[np.uint8] = np.clip(np.asarray(enlarged) * 255, 0, 255).astype(np.uint8)
+    return steps
 
 
 def _draw_band(page: Image.Image, title: str, low: float, high: float) -> None:

@@ -3,6 +3,7 @@
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.core.errors import BadInputError, TooLargeError
@@ -72,7 +73,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image)
     if pixels.dtype.itemsize == 2:
         return Image.fromarray((pixels >> 8).astype(np.uint8))
-    values = np.nan_to_num(pixels.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    values: NDArray[np.float64] = np.nan_to_num(pixels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     values -= values.min()
     values *= 255 / max(float(values.max()), np.finfo(np.float32).tiny)
     return Image.fromarray(values.astype(np.uint8))
