@@ -1,0 +1,53 @@
+# make run, make test; `make help` lists the rest. PYTHON names another Python than python3.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CHECKED := app scripts tests generate_openapi.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve test check format openapi setup setup-dev setup-gpu clean distclean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+run: export MODELS_FILE ?= starter.toml
+run: setup ## Set up and serve the small untrained models on http://127.0.0.1:8000 (HOST, PORT)
+	@$(BIN)/python -m app starter
+	@$(BIN)/python -m app serve
+
+serve: setup ## Set up and serve the real models of models.toml (MODELS_FILE)
+	@$(BIN)/python -m app serve
+
+# One thread a process: the test models are too small to share among threads, and tests start several servers.
+test: check ## Set up, check and test everything
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: setup-dev ## Lint, types, import floors, duplicated code
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pylint --disable=all --enable=duplicate-code --score=n app scripts
+
+format: setup-dev ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix $(CHECKED)
+	@$(BIN)/ruff format $(CHECKED)
+
+openapi: setup-dev ## Write openapi.json anew
+	@$(BIN)/python generate_openapi.py
+
+setup: ## Make .venv with what the server needs
+	@$(PYTHON) -m scripts.setup
+
+setup-dev: ## The same with what tests and checks need
+	@$(PYTHON) -m scripts.setup --dev
+
+setup-gpu: ## The same with flash-attn and bitsandbytes for NVIDIA GPUs
+	@$(PYTHON) -m scripts.setup --gpu
+
+clean: ## Remove caches
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
+	@find app scripts tests -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## Remove caches, environments and the untrained models
+	@rm -rf .venv .venv-oracle models/untrained
