@@ -75,5 +75,5 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         return Image.fromarray((pixels >> 8).astype(np.uint8))
     values: NDArray[np.float64] = np.nan_to_num(pixels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     values -= values.min()
-    values *= 255 / max(float(values.max()), np.finfo(np.float32).tiny)
+    values *= 255 / max(values.max(), 1e-30)
     return Image.fromarray(values.astype(np.uint8))
