@@ -1,0 +1,77 @@
+"""Builds small untrained checkpoints of E5 and BGE-M3."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
+
+from app.starter.card import write_card
+from app.starter.vocabulary import unigram_pieces
+from app.starter.weights import randomize
+
+DIM = 64
+E5_TOKENS = 512
+BGE_M3_TOKENS = 8192
+
+
+def build_e5(folder: Path) -> None:
+    """Write a checkpoint with the files of `intfloat/multilingual-e5-large`, those of sentence-transformers included."""
+    _write_encoder(folder, max_tokens=E5_TOKENS, seed=5)
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+        ],
+    )
+    (folder / "1_Pooling").mkdir()
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": DIM,
+            "pooling_mode_cls_token": False,
+            "pooling_mode_mean_tokens": True,
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        },
+    )
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": E5_TOKENS, "do_lower_case": False})
+    _write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "2.2.2"}})
+    write_card(folder, title="E5", original="intfloat/multilingual-e5-large", library="sentence-transformers")
+
+
+def build_bge_m3(folder: Path) -> None:
+    """Write a checkpoint with the files of `BAAI/bge-m3` after the conversion of its pickles to safetensors."""
+    _write_encoder(folder, max_tokens=BGE_M3_TOKENS, seed=3)
+    for seed, (name, width) in enumerate({"sparse_linear": 1, "colbert_linear": DIM}.items(), start=31):
+        head = nn.Linear(DIM, width)
+        randomize(head, seed)
+        save_file(head.state_dict(), folder / f"{name}.safetensors", metadata={"format": "pt"})
+    write_card(folder, title="BGE-M3", original="BAAI/bge-m3")
+
+
+def _write_encoder(folder: Path, *, max_tokens: int, seed: int) -> None:
+    pieces = unigram_pieces()
+    # XLM-RoBERTa counts positions from the padding id + 1 on, hence two more than there are tokens.
+    config = XLMRobertaConfig(
+        vocab_size=len(pieces),
+        hidden_size=DIM,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=2 * DIM,
+        max_position_embeddings=max_tokens + 2,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+    )
+    model = XLMRobertaModel(config)
+    randomize(model, seed)
+    model.save_pretrained(folder)
+    XLMRobertaTokenizer(vocab=pieces, model_max_length=max_tokens).save_pretrained(folder)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
