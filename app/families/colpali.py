@@ -1,0 +1,73 @@
+"""ColPali: PaliGemma with a projection to one vector a token (arXiv:2407.01449)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers.models.gemma.tokenization_gemma import GemmaTokenizer
+from transformers.models.paligemma.configuration_paligemma import PaliGemmaConfig
+from transformers.models.paligemma.modeling_paligemma import PaliGemmaModel
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from app.core.errors import BadInputError
+from app.core.types import PatchGrid
+from app.families.base import LoadOptions, Prepared
+from app.families.catalog import CATALOG
+from app.families.torch_model import torch_dtype
+from app.families.visual_model import PROJECTION_DIM, VisualModel
+
+KEY_MAPPING = {
+    r"^model\.model\.": "",
+    r"^model\.language_model\.model\.": "language_model.",
+    r"^model\.language_model\.": "language_model.",
+    r"^model\.vision_tower\.": "vision_tower.",
+    r"^model\.multi_modal_projector\.": "multi_modal_projector.",
+}
+"""Names of weights as colpali-engine saves them, with today's transformers and with older ones -> ours."""
+
+NOT_NEEDED = r"(^|\.)lm_head\.|\.inv_freq$|\.position_ids$"
+"""The head that writes text, and buffers that are computed."""
+
+
+class ColPali(PaliGemmaModel):  # type: ignore[misc]
+    """The backbone, without the head that would score every word of the vocabulary, and the projection."""
+
+    def __init__(self, config: PaliGemmaConfig) -> None:
+        super().__init__(config)
+        self.custom_text_proj = nn.Linear(config.text_config.hidden_size, PROJECTION_DIM)
+        self.post_init()
+
+
+class ColPaliModel(VisualModel):
+    """Models of the family `colpali`. Every page is resized to the same square, whatever its shape."""
+
+    spec = CATALOG["colpali"]
+    module_class = ColPali
+    tokenizer_class = GemmaTokenizer
+    image_processor_class = SiglipImageProcessorPil
+    key_mapping = KEY_MAPPING
+    may_be_unexpected = NOT_NEEDED
+    before_text = "<bos>"
+    augmentation = "<pad>"
+    # colpali-engine's prompt has one `<bos>`, to which transformers' PaliGemma processor adds another.
+    after_image = "<bos><bos>Describe the image.\n"
+
+    @classmethod
+    def attention(cls, options: LoadOptions) -> str:
+        """SDPA: every token sees every other, which FlashAttention's masks do not express beside padding."""
+        return "sdpa"
+
+    def patch_grid(self, width: int, height: int) -> PatchGrid:
+        if width < 1 or height < 1:
+            raise BadInputError("An image needs at least one pixel.")
+        size, patch = self._image_processor.size, self.info.patch_size
+        return PatchGrid(size["width"] // patch, size["height"] // patch)
+
+    def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
+        # All zeros: every token sees every other, as in training. Without them transformers decides by whether
+        # there is padding, and one query would give other vectors alone than in a batch.
+        inputs = {"token_type_ids": torch.zeros_like(input_ids)}
+        if "pixel_values" in batch[0].inputs:
+            pixels = torch.cat([item.inputs["pixel_values"] for item in batch])
+            inputs["pixel_values"] = pixels.to(self.info.device, torch_dtype(self.info.dtype))
+        return inputs

@@ -1,0 +1,80 @@
+"""What ColQwen2 and ColQwen2.5 share: the prompt, the image processor, the loading."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+from app.core.errors import BadInputError
+from app.core.types import PatchGrid
+from app.families.base import ModelInfo, Prepared
+from app.families.visual_model import VisualModel
+
+MAX_VISUAL_TOKENS = 768
+"""Most image tokens a page, as the published ColQwen checkpoints were trained."""
+
+KEY_MAPPING = {
+    r"^model\.visual\.": "visual.",
+    r"^model\.language_model\.": "language_model.",
+    r"^model\.layers\.": "language_model.layers.",
+    r"^model\.embed_tokens\.": "language_model.embed_tokens.",
+    r"^model\.norm\.": "language_model.norm.",
+}
+"""Names of weights as older releases of transformers saved them (all of the hub's checkpoints) -> today's."""
+
+NOT_NEEDED = r"^lm_head\.|\.inv_freq$"
+"""The head that writes text, and a buffer that is computed."""
+
+
+class QwenVisualModel(VisualModel):
+    """A Qwen vision-language model with ColPali's projection; its patch grid follows the page's own shape."""
+
+    tokenizer_class = Qwen2Tokenizer
+    image_processor_class = Qwen2VLImageProcessorPil
+    key_mapping = KEY_MAPPING
+    may_be_unexpected = NOT_NEEDED
+    # The prompts of colpali-engine's ColQwen2 and ColQwen2.5 processors.
+    augmentation = "<|endoftext|>"
+    before_image = "<|im_start|>user\n<|vision_start|>"
+    after_image = "<|vision_end|>Describe the image.<|im_end|><|endoftext|>"
+
+    def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
+        super().__init__(module, info, tokenizer, _capped(image_processor))
+
+    def patch_grid(self, width: int, height: int) -> PatchGrid:
+        processor = self._image_processor
+        side = processor.patch_size * processor.merge_size
+        try:
+            resized_height, resized_width = smart_resize(
+                height,
+                width,
+                factor=side,
+                min_pixels=processor.size["shortest_edge"],
+                max_pixels=processor.size["longest_edge"],
+            )
+        except (ValueError, ArithmeticError) as error:
+            raise BadInputError(
+                "An image needs at least one pixel, and its long side at most 200 times its short side."
+            ) from error
+        return PatchGrid(resized_width // side, resized_height // side)
+
+    def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
+        if "pixel_values" not in batch[0].inputs:
+            return {}
+        device = self.info.device
+        return {
+            "pixel_values": torch.cat([item.inputs["pixel_values"] for item in batch]).to(device),
+            "image_grid_thw": torch.cat([item.inputs["image_grid_thw"] for item in batch]).to(device),
+            "mm_token_type_ids": (input_ids == self._image_token_id).int(),
+        }
+
+
+def _capped(processor: Qwen2VLImageProcessorPil) -> Qwen2VLImageProcessorPil:
+    """The processor with its own limit of pixels, or that of `MAX_VISUAL_TOKENS` if that is lower."""
+    most_pixels = MAX_VISUAL_TOKENS * (processor.patch_size * processor.merge_size) ** 2
+    processor.size = {**processor.size, "longest_edge": min(processor.size["longest_edge"], most_pixels)}
+    return processor

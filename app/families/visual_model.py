@@ -1,0 +1,156 @@
+"""What the visual retrievers share: one vector a token, for pages as for texts (ColPali, arXiv:2407.01449)."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
+
+from app.core.errors import BadInputError
+from app.core.types import Embedding, ImageInput, MultiVectorEmbedding, PatchGrid, Role, TextInput
+from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.pretrained import ids_of, load_image_processor, load_pretrained, load_tokenizer
+from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy
+
+PROJECTION_DIM = 128
+"""Width of the vectors of every published checkpoint of these families."""
+
+N_AUGMENTATION_TOKENS = 10
+"""Tokens after a query that the model may use as a scratchpad; as many as colpali-engine appends."""
+
+MAX_TEXT_TOKENS = 2048
+"""Longest text that is read, of what the model's context would allow: the training texts had at most a few hundred."""
+
+CHARS_A_TOKEN = 16
+"""More than nearly every token has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The user's own part of what the model reads."""
+
+    start: int
+    """Its first token."""
+    tokens: tuple[str, ...] = ()
+    grid: PatchGrid | None = None
+
+
+class VisualModel(TorchModel):
+    """A vision-language model whose last hidden states are projected to one unit vector a token."""
+
+    module_class: ClassVar[Any]
+    """A `PreTrainedModel` that returns hidden states and has the projection as `custom_text_proj`."""
+    tokenizer_class: ClassVar[Any]
+    image_processor_class: ClassVar[Any]
+    key_mapping: ClassVar[Mapping[str, str]]
+    """As `load_pretrained` takes it."""
+    may_be_unexpected: ClassVar[str]
+    """As `load_pretrained` takes it."""
+    before_text: ClassVar[str] = ""
+    augmentation: ClassVar[str]
+    """The token that follows a query ten times."""
+    before_image: ClassVar[str] = ""
+    after_image: ClassVar[str]
+
+    def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
+        super().__init__(module, info)
+        self._tokenizer = tokenizer
+        self._image_processor = image_processor
+        self._image_token_id: int = module.config.image_token_id
+        self._before_text = ids_of(tokenizer, self.before_text)
+        self._after_query = ids_of(tokenizer, self.augmentation) * N_AUGMENTATION_TOKENS
+        self._before_image = ids_of(tokenizer, self.before_image)
+        self._after_image = ids_of(tokenizer, self.after_image)
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        attention = cls.attention(options)
+        module = load_pretrained(
+            cls.module_class, checkpoint, options, attention, cls.key_mapping, cls.may_be_unexpected
+        )
+        vision, text = module.config.vision_config, module.config.text_config
+        info = ModelInfo(
+            dim=module.custom_text_proj.out_features,
+            max_tokens=min(MAX_TEXT_TOKENS, text.max_position_embeddings),
+            device=options.device,
+            dtype=options.dtype,
+            memory_bytes=memory_bytes(module),
+            attention=attention,
+            patch_size=vision.patch_size,
+            spatial_merge_size=getattr(vision, "spatial_merge_size", None),
+            image_token_id=module.config.image_token_id,
+        )
+        tokenizer = load_tokenizer(cls.tokenizer_class, checkpoint)
+        return cls(module, info, tokenizer, load_image_processor(cls.image_processor_class, checkpoint))
+
+    @classmethod
+    def attention(cls, options: LoadOptions) -> str:
+        """`attn_implementation` for transformers."""
+        return choose_attention(options)
+
+    @abstractmethod
+    def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
+        """What the module reads beside the ids [batch, n_tokens], which are on its device, and their mask."""
+
+    def prepare_text(self, item: TextInput) -> Prepared:
+        after = self._after_query if item.role is Role.QUERY else ()
+        room = self.info.max_tokens - len(self._before_text) - len(after)
+        ids, tokens, truncated = self._tokenize(item.text, room)
+        ids = [*self._before_text, *ids, *after]
+        if not ids:
+            raise BadInputError("The text is empty.")
+        content = Content(len(self._before_text), tokens=tuple(tokens))
+        inputs = {"input_ids": torch.tensor(ids), "content": content}
+        return Prepared(inputs, n_tokens=len(ids), batch_key="text", outputs=item.outputs, truncated=truncated)
+
+    def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
+        grid = self.patch_grid(*image.size)
+        ids = [*self._before_image, *[self._image_token_id] * grid.n_patches, *self._after_image]
+        content = Content(len(self._before_image), grid=grid)
+        pixels = self._image_processor(images=[image], return_tensors="pt")
+        inputs = {"input_ids": torch.tensor(ids), "content": content, **pixels}
+        return Prepared(inputs, n_tokens=len(ids), batch_key="image", outputs=item.outputs)
+
+    def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        ids = [item.inputs["input_ids"] for item in batch]
+        input_ids = _pad_left(ids).to(self.info.device)
+        attention_mask = _pad_left([torch.ones_like(row) for row in ids]).to(self.info.device)
+        inputs = self.extra_inputs(batch, input_ids)
+        outputs = self.module(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs)
+        vectors = self._project(outputs.last_hidden_state)
+        return list(self._embeddings(batch, vectors))
+
+    def _tokenize(self, text: str, room: int) -> tuple[list[int], list[str], bool]:
+        """Ids and pieces of the text's first `room` tokens, and whether there were more."""
+        # A long text's head is enough, unless it is of very long tokens, such as runs of spaces.
+        head = text[: room * CHARS_A_TOKEN]
+        (encoding,) = self._tokenizer.encode_batch([head], add_special_tokens=False)
+        if len(encoding) <= room and len(head) < len(text):
+            (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        return encoding.ids[:room], encoding.tokens[:room], len(encoding) > room
+
+    def _project(self, hidden: Tensor) -> Tensor:
+        """[..., hidden_size] -> [..., dim], float32. Normalized after the cast: bfloat16 norms are 0.3 % off."""
+        projection: nn.Linear = self.module.custom_text_proj  # type: ignore[assignment]
+        return normalize(projection(hidden).float(), dim=-1)
+
+    def _embeddings(self, batch: Sequence[Prepared], vectors: Tensor) -> Iterator[Embedding]:
+        for item, rows in zip(batch, vectors, strict=True):
+            content: Content = item.inputs["content"]
+            own_rows = to_numpy(rows[len(rows) - item.n_tokens :]).copy()
+            yield Embedding(
+                n_tokens=item.n_tokens,
+                truncated=item.truncated,
+                multi_vector=MultiVectorEmbedding(own_rows, content.tokens, content.start, content.grid),
+            )
+
+
+def _pad_left(rows: Sequence[Tensor]) -> Tensor:
+    """[batch, longest], zeros before the shorter rows."""
+    return pad_sequence(list(rows), batch_first=True, padding_value=0, padding_side="left")
