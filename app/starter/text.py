@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
@@ -18,7 +19,7 @@ BGE_M3_TOKENS = 8192
 
 
 def build_e5(folder: Path) -> None:
-    """Write a checkpoint with the files of `intfloat/multilingual-e5-large`, those of sentence-transformers included."""
+    """Write a checkpoint with the files of `intfloat/multilingual-e5-large`, sentence-transformers' included."""
     _write_encoder(folder, max_tokens=E5_TOKENS, seed=5)
     _write_json(
         folder / "modules.json",
@@ -47,9 +48,13 @@ def build_e5(folder: Path) -> None:
 def build_bge_m3(folder: Path) -> None:
     """Write a checkpoint with the files of `BAAI/bge-m3` after the conversion of its pickles to safetensors."""
     _write_encoder(folder, max_tokens=BGE_M3_TOKENS, seed=3)
-    for seed, (name, width) in enumerate({"sparse_linear": 1, "colbert_linear": DIM}.items(), start=31):
-        head = nn.Linear(DIM, width)
-        randomize(head, seed)
+    sparse_linear, colbert_linear = nn.Linear(DIM, 1), nn.Linear(DIM, DIM)
+    randomize(sparse_linear, seed=31)
+    randomize(colbert_linear, seed=32)
+    with torch.no_grad():
+        # Most tokens get a positive weight, as from the trained model.
+        sparse_linear.bias.fill_(2.0)
+    for name, head in {"sparse_linear": sparse_linear, "colbert_linear": colbert_linear}.items():
         save_file(head.state_dict(), folder / f"{name}.safetensors", metadata={"format": "pt"})
     write_card(folder, title="BGE-M3", original="BAAI/bge-m3")
 

@@ -1,0 +1,149 @@
+"""BGE-M3: a dense, a sparse and a multi-vector embedding from one pass (Chen et al., arXiv:2402.03216).
+
+The reference is FlagEmbedding's `BGEM3FlagModel`, whose arithmetic this follows.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from app.core.errors import ModelLoadError
+from app.core.types import Embedding, FloatArray, IntArray, MultiVectorEmbedding, Output, SparseEmbedding, TextInput
+from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.catalog import CATALOG
+from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens, model_info
+from app.families.text_tokenizer import TextTokenizer
+from app.families.torch_model import to_numpy
+
+CONTEXT_LENGTH = 8192
+
+WITHOUT_WEIGHT = ("cls_token", "eos_token", "pad_token", "unk_token")
+"""Special tokens that a sparse embedding leaves out, as FlagEmbedding does."""
+
+
+class BgeM3Module(nn.Module):
+    """The encoder and its two heads."""
+
+    def __init__(self, encoder: Any, sparse_linear: nn.Linear, colbert_linear: nn.Linear) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.sparse_linear = sparse_linear
+        self.colbert_linear = colbert_linear
+
+
+class BgeM3Model(TextEncoderModel):
+    """BAAI/bge-m3 and its fine-tunes, from files whose pickles were converted to safetensors."""
+
+    spec = CATALOG["bge-m3"]
+    module: BgeM3Module
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        folder = checkpoint.base or checkpoint.path
+        encoder = load_encoder(cls.spec, checkpoint, options)
+        module = BgeM3Module(
+            encoder,
+            sparse_linear=load_head(folder, "sparse_linear", options),
+            colbert_linear=load_head(folder, "colbert_linear", options),
+        )
+        limit = max_tokens(encoder.config, CONTEXT_LENGTH)
+        return cls(module, model_info(module, encoder.config, options, limit), TextTokenizer(folder, limit))
+
+    def __init__(self, module: BgeM3Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
+        super().__init__(module, info, tokenizer)
+        self._without_weight = tokenizer.ids_of(WITHOUT_WEIGHT)
+
+    @property
+    def encoder(self) -> Any:
+        return self.module.encoder
+
+    def prepare_text(self, item: TextInput) -> Prepared:
+        return self.prepare_tokens(item.text, item.outputs)
+
+    def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        hidden, _ = self.hidden_states(batch)
+        dense = self._dense(batch, hidden)
+        sparse = self._sparse(batch, hidden)
+        multi_vector = self._multi_vector(batch, hidden)
+        return [
+            Embedding(
+                n_tokens=item.n_tokens,
+                truncated=item.truncated,
+                dense=dense.get(index),
+                sparse=sparse.get(index),
+                multi_vector=multi_vector.get(index),
+            )
+            for index, item in enumerate(batch)
+        ]
+
+    def _dense(self, batch: Sequence[Prepared], hidden: Tensor) -> dict[int, FloatArray]:
+        """By index of the input, for those that want it: the first token's hidden state, normalized."""
+        wanting = _wanting(batch, Output.DENSE)
+        return dict(zip(wanting, to_numpy(normalize(hidden[wanting, 0], dim=-1)), strict=True))
+
+    def _sparse(self, batch: Sequence[Prepared], hidden: Tensor) -> dict[int, SparseEmbedding]:
+        """For those that want it: a weight for each of their vocabulary ids."""
+        rows = {index: hidden[index, : batch[index].n_tokens] for index in _wanting(batch, Output.SPARSE)}
+        weights = _computed_together(lambda tokens: torch.relu(self.module.sparse_linear(tokens)), rows)
+        return {
+            index: self._sparse_embedding(batch[index].inputs["input_ids"].numpy(), row_weights[:, 0])
+            for index, row_weights in weights.items()
+        }
+
+    def _sparse_embedding(self, token_ids: IntArray, weights: FloatArray) -> SparseEmbedding:
+        """`token_ids` [n_tokens] and their `weights` [n_tokens]; an id that occurs twice keeps its highest weight."""
+        unique_ids, positions = np.unique(token_ids, return_inverse=True)
+        highest = np.zeros(len(unique_ids), dtype=np.float32)
+        np.maximum.at(highest, positions, weights)
+        kept = (highest > 0) & ~np.isin(unique_ids, self._without_weight)
+        ids = unique_ids[kept]
+        return SparseEmbedding(ids, highest[kept], tuple(map(self.tokenizer.token_text, ids.tolist())))
+
+    def _multi_vector(self, batch: Sequence[Prepared], hidden: Tensor) -> dict[int, MultiVectorEmbedding]:
+        """For those that want it: a unit vector for each token but the first; the last one is the closing `</s>`."""
+        rows = {index: hidden[index, 1 : batch[index].n_tokens] for index in _wanting(batch, Output.MULTI_VECTOR)}
+        vectors = _computed_together(lambda tokens: normalize(self.module.colbert_linear(tokens), dim=-1), rows)
+        return {
+            index: MultiVectorEmbedding(row_vectors, batch[index].inputs["pieces"])
+            for index, row_vectors in vectors.items()
+        }
+
+
+def load_head(folder: Path, name: str, options: LoadOptions) -> nn.Linear:
+    """The linear layer in `{name}.safetensors`, which computes in float32 whatever the encoder does."""
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():
+        raise ModelLoadError(
+            f"BGE-M3 needs {file.name} beside its weights. The hub offers it as a pickle ({name}.pt), which "
+            "is never loaded here: convert it once with `python -m app models convert NAME`."
+        )
+    try:
+        weights = load_file(file)
+        outputs, inputs = weights["weight"].shape
+        with torch.device("meta"):
+            head = nn.Linear(inputs, outputs)
+        head.load_state_dict(weights, assign=True)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelLoadError(f"The checkpoint's {file.name} holds no linear layer (weight, bias).") from error
+    return head.to(options.device, torch.float32).requires_grad_(False)
+
+
+def _wanting(batch: Sequence[Prepared], output: Output) -> list[int]:
+    """Indices of the inputs that ask for `output`."""
+    return [index for index, item in enumerate(batch) if output in item.outputs]
+
+
+def _computed_together(function: Callable[[Tensor], Tensor], rows: dict[int, Tensor]) -> dict[int, FloatArray]:
+    """Apply a function of single rows to all [n_i, dim] at once: one pass, one transfer, no padding."""
+    if not rows:
+        return {}
+    results = to_numpy(function(torch.cat(list(rows.values()))))
+    ends = np.cumsum([len(part) for part in rows.values()])
+    return dict(zip(rows, np.split(results, ends[:-1]), strict=True))

@@ -1,0 +1,90 @@
+"""Tokenizes texts of any length, in several threads at once."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from tokenizers import Encoding
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from app.core.errors import ModelLoadError
+
+CHARS_A_TOKEN = 8
+"""Twice what a token of English takes: the head of a long text that is tokenized first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """One text as the model reads it."""
+
+    ids: Tensor
+    """[n_tokens] int64, special tokens included."""
+    pieces: tuple[str, ...]
+    """The tokenizer's pieces of the text itself: `ids[1 : 1 + len(pieces)]`."""
+    truncated: bool
+
+
+class TextTokenizer:
+    """The fast tokenizer of an encoder that reads one special token before the text and one after it.
+
+    Its truncation and padding stay switched off: they are state of the tokenizer, which threads would change
+    under each other ("Already borrowed"). Cutting by hand gives the ids that its truncation would give.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        """`max_tokens` counts the special tokens. Raises `ModelLoadError` if the folder has no tokenizer."""
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelLoadError("The checkpoint's tokenizer.json is missing or broken.") from error
+        self._backend = self._tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._max_tokens = max_tokens
+        self.token_text = lru_cache(maxsize=65536)(self._token_text)
+        """Text of one vocabulary id, e.g. `telescope` for `▁telescope`."""
+
+    @property
+    def pad_id(self) -> int:
+        pad_id: int = self._tokenizer.pad_token_id
+        return pad_id
+
+    def ids_of(self, names: Collection[str]) -> list[int]:
+        """Vocabulary ids of special tokens by their role: `cls_token`, `pad_token`, ..."""
+        return [getattr(self._tokenizer, f"{name}_id") for name in names]
+
+    def tokenize(self, text: str) -> TokenizedText:
+        """Ids and pieces of the text, cut to `max_tokens`; the closing special token stays."""
+        encoding = self._encode_head(text)
+        ids: list[int] = encoding.ids
+        truncated = len(ids) > self._max_tokens
+        if truncated:
+            ids = [*ids[: self._max_tokens - 1], ids[-1]]
+        pieces = tuple(encoding.tokens[1 : len(ids) - 1])
+        return TokenizedText(torch.tensor(ids), pieces, truncated)
+
+    def _encode_head(self, text: str) -> Encoding:
+        """Encode the whole text, or as much of its beginning as is sure to hold `max_tokens`.
+
+        These tokenizers split at white space before anything else, so what precedes a space has the
+        same ids whatever follows it. Texts without spaces are encoded whole.
+        """
+        n_chars = self._max_tokens * CHARS_A_TOKEN
+        while n_chars < len(text):
+            space = max(text.rfind(" ", 0, n_chars), text.rfind("\n", 0, n_chars))
+            if space > 0 and len(encoding := self._encode(text[:space])) > self._max_tokens:
+                return encoding
+            n_chars *= 4
+        return self._encode(text)
+
+    def _encode(self, text: str) -> Encoding:
+        # Unlike `encode`, a batch releases the interpreter lock.
+        encoding: Encoding = self._backend.encode_batch([text])[0]
+        return encoding
+
+    def _token_text(self, token_id: int) -> str:
+        text: str = self._tokenizer.decode([token_id])
+        return text
