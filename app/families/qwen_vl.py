@@ -76,5 +76,5 @@ class QwenVisualModel(VisualModel):
 def _capped(processor: Qwen2VLImageProcessorPil) -> Qwen2VLImageProcessorPil:
     """The processor with its own limit of pixels, or that of `MAX_VISUAL_TOKENS` if that is lower."""
     most_pixels = MAX_VISUAL_TOKENS * (processor.patch_size * processor.merge_size) ** 2
-    processor.size = {**processor.size, "longest_edge": min(processor.size["longest_edge"], most_pixels)}
+    processor.size["longest_edge"] = min(processor.size["longest_edge"], most_pixels)
     return processor
