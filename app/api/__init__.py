@@ -1,0 +1,37 @@
+"""The HTTP layer: routers, schemas, errors and the wire format."""
+
+from fastapi import Depends, FastAPI
+
+from app.api import errors, health, models, predict, rerank, similarity, text, visual
+from app.api.disconnect import CancelOnDisconnect
+from app.api.limits import RequestSlots
+from app.api.security import require_api_key
+from app.settings import Settings
+
+OPEN = (health.router,)
+"""Routers that anybody may call; every other one asks for the API key."""
+KEYED = (visual.router, similarity.router, text.router, rerank.router, predict.router, models.router)
+
+MAX_FORM_FIELDS = 100
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Give `app` its routes, error handlers and middleware.
+
+    The handlers find `engine` and `settings` in `app.state`; whoever builds the application puts them there.
+    """
+    app.state.request_slots = RequestSlots(settings.max_concurrent_requests)
+    for router in OPEN:
+        app.include_router(router)
+    for router in KEYED:
+        app.include_router(
+            router,
+            dependencies=[Depends(require_api_key)],
+            form_limits={
+                "max_files": settings.max_items,
+                "max_fields": MAX_FORM_FIELDS,
+                "max_part_size": 4 * settings.max_text_chars,
+            },
+        )
+    errors.install(app)
+    app.add_middleware(CancelOnDisconnect)

@@ -1,0 +1,126 @@
+"""Exceptions to HTTP: one table of statuses, one shape of body."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from app.api.encoding import to_json
+from app.api.schemas.common import ErrorResponse
+from app.core.errors import (
+    BadInputError,
+    ManyvecError,
+    ModelLoadError,
+    ModelNotFoundError,
+    TooLargeError,
+    UnavailableError,
+)
+
+STATUSES: dict[type[ManyvecError], int] = {
+    BadInputError: 400,
+    ModelNotFoundError: 404,
+    TooLargeError: 413,
+    UnavailableError: 503,
+    ModelLoadError: 503,
+}
+"""Status of an error; a subclass has its parent's unless it has one of its own. What is missing here is a bug: 500."""
+
+LOAD_RETRY_AFTER_S = 30
+"""A checkpoint that could not be loaded may be there once the operator has put it right."""
+
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "A value is bad; the message says what to change."},
+    401: {"model": ErrorResponse, "description": "No API key, or a wrong one."},
+    404: {"model": ErrorResponse, "description": "No such model."},
+    413: {"model": ErrorResponse, "description": "Too many bytes, items, characters or pixels."},
+    422: {"model": ErrorResponse, "description": "The body or a parameter has the wrong shape."},
+    503: {
+        "model": ErrorResponse,
+        "description": "Busy, out of memory, or the model cannot be loaded now.",
+        "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}},
+    },
+}
+"""What any route may answer, for the OpenAPI document."""
+
+INTERNAL = "Something went wrong in the server; its log says more."
+
+MESSAGES = {
+    "model_attributes_type": "Send a JSON object.",
+    # No validator of ours raises ValueError: this is FastAPI's for a file field that holds text.
+    "value_error": "Send a file here: multipart/form-data with a filename.",
+}
+"""Our words for some kinds of validation errors, by Pydantic's name for the kind."""
+MAX_PROBLEMS = 3
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(ManyvecError, _manyvec_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unknown_error)
+
+
+def error_response(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """`{"detail": message}`, or under the names that the route wants (`request.state.error_keys`)."""
+    keys = getattr(request.state, "error_keys", ("detail",))
+    return Response(
+        to_json(dict.fromkeys(keys, message)), status, headers=dict(headers or {}), media_type="application/json"
+    )
+
+
+def status_of(error: ManyvecError) -> int:
+    """The status of the nearest class in the table."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+
+
+async def _manyvec_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ManyvecError)  # noqa: S101 - it was registered for these
+    status = status_of(error)
+    if status == 500:
+        raise error
+    retry_after_s = getattr(error, "retry_after_s", LOAD_RETRY_AFTER_S)
+    return error_response(request, status, error.message, {"Retry-After": str(retry_after_s)} if status == 503 else {})
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - it was registered for these
+    if isinstance(error.body, bytes):
+        message = "Send the body as JSON, with the header `Content-Type: application/json`."
+    else:
+        message = " ".join(_problem(problem) for problem in error.errors()[:MAX_PROBLEMS])
+    return error_response(request, 422, message)
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    """`dimensions[0].width: Field required.` from one of Pydantic's errors; never the input itself."""
+    place = ""
+    for part in problem["loc"][1:]:
+        if isinstance(part, int):
+            place += f"[{part}]"
+        # The names of a union's branches stand here too, and are no identifiers.
+        elif part.isidentifier():
+            place += f".{part}" if place else part
+    message = MESSAGES.get(problem["type"], problem["msg"].rstrip(".") + ".")
+    return f"{place}: {message}" if place else message
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it was registered for these
+    status, message, headers = error.status_code, str(error.detail), error.headers
+    if status == 404:
+        message = "There is no such path; /docs lists those that there are."
+    elif status == 405:
+        message = f"This path takes {(headers or {}).get('Allow', 'another method')}."
+    elif isinstance(error.__context__, MultiPartException) and "maximum" in message.lower():
+        # Starlette answers 400 to too many or too large form fields.
+        status = 413
+    return error_response(request, status, message, headers)
+
+
+async def _unknown_error(request: Request, _error: Exception) -> Response:
+    # Starlette raises it again once this is sent, and the server logs it.
+    return error_response(request, 500, INTERNAL)

@@ -1,0 +1,65 @@
+"""How much one request may bring, and how many requests are answered at once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope
+
+from app.core.errors import TooLargeError, UnavailableError
+from app.settings import Settings
+
+
+class RequestSlots:
+    """Counts the requests that are being answered. Used from one event loop."""
+
+    def __init__(self, n_slots: int) -> None:
+        self._free = n_slots
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a slot. Raises `UnavailableError` if all are taken."""
+        if self._free == 0:
+            raise UnavailableError("The server is answering as many requests as it may; try again in a moment.")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+def limit_body(scope: Scope, receive: Receive, max_mb: float) -> Receive:
+    """`receive` that raises 413 once the body exceeds `max_mb` MiB, whatever its headers announced.
+
+    Starlette's `RequestBodyLimitMiddleware` answers in plain text where every other error here is JSON.
+    """
+    max_bytes = int(max_mb * 2**20)
+    too_large = HTTPException(413, f"The request body is larger than the limit of {max_mb:g} MiB.")
+    announced = Headers(scope=scope).get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise too_large
+    n_bytes = 0
+
+    async def receive_within_limit() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > max_bytes:
+            raise too_large
+        return message
+
+    return receive_within_limit
+
+
+def check_n_items(n_items: int, settings: Settings) -> None:
+    """Raises `TooLargeError` if one request brings more inputs than MAX_ITEMS."""
+    if n_items > settings.max_items:
+        raise TooLargeError(f"At most {settings.max_items} items are accepted in one request; send several requests.")
+
+
+def check_texts(texts: Sequence[str], settings: Settings) -> None:
+    """Raises `TooLargeError` for too many texts, or one that is longer than MAX_TEXT_CHARS."""
+    check_n_items(len(texts), settings)
+    if any(len(text) > settings.max_text_chars for text in texts):
+        raise TooLargeError(f"A text is longer than the limit of {settings.max_text_chars} characters; split it.")

@@ -1,0 +1,42 @@
+"""Scoring texts against a query with late interaction."""
+
+import asyncio
+
+import numpy as np
+from fastapi import Response
+
+from app.api.encoding import TRUNCATION, json_response, required
+from app.api.limits import check_texts
+from app.api.route import EngineDep, SettingsDep, api_router
+from app.api.schemas.text import RerankRequest, RerankResponse
+from app.api.text import HYBRID_FAMILY
+from app.core.maxsim import maxsim_matrix
+from app.core.types import Embedding, FloatArray, Modality, Output, Role, TextInput
+
+router = api_router("text")
+
+MULTI_VECTOR = frozenset({Output.MULTI_VECTOR})
+
+
+@router.post("/rerank", summary="Score texts against a query", response_model=RerankResponse, responses=TRUNCATION)
+async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) -> Response:
+    """MaxSim over the rows of the texts: with BGE-M3 as FlagEmbedding's `colbert_score` computes it (a row for each
+    token but the first), with visual models over the rows that `/embed/queries` returns for the query.
+    """
+    check_texts([body.query], settings)
+    check_texts(body.candidates, settings)
+    name = engine.pick(body.model, (Modality.TEXT, Output.MULTI_VECTOR), prefer=HYBRID_FAMILY)
+    if not body.candidates:
+        return await json_response({"scores": []})
+    candidates = [TextInput(text, Role.DOCUMENT, MULTI_VECTOR) for text in body.candidates]
+    query, *documents = await engine.encode(name, [TextInput(body.query, Role.QUERY, MULTI_VECTOR), *candidates])
+    scores = await asyncio.to_thread(_scores, query, documents, normalize=body.normalize)
+    truncated = [index for index, document in enumerate(documents) if document.truncated]
+    return await json_response({"scores": scores}, [*(["query"] if query.truncated else []), *truncated])
+
+
+def _scores(query: Embedding, documents: list[Embedding], *, normalize: bool) -> FloatArray:
+    """MaxSim of the query with each document, over the number of the query's rows if `normalize`: [n_documents]."""
+    rows = required(query.multi_vector).vectors
+    sums: FloatArray = maxsim_matrix([rows], [required(document.multi_vector).vectors for document in documents])[0]
+    return sums / np.float32(max(len(rows), 1)) if normalize else sums

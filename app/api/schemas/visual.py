@@ -1,0 +1,65 @@
+"""Visual documents: patches, queries, pages."""
+
+from pydantic import Field
+
+from app.api.schemas.common import Body, ModelChoice, OneOrMore, Rows, examples
+
+
+class ImageSize(Body):
+    """Size of an image in pixels."""
+
+    width: int = Field(ge=-(2**31), lt=2**31)
+    height: int = Field(ge=-(2**31), lt=2**31)
+
+
+class PatchesRequest(ModelChoice):
+    """Sizes of images that are about to be embedded."""
+
+    model_config = examples({"dimensions": [{"width": 1024, "height": 768}, {"width": 512, "height": 512}]})
+
+    dimensions: list[ImageSize]
+
+
+class PatchCount(ImageSize):
+    """The grid of an image, or why there is none."""
+
+    n_patches_x: int | None = Field(None, description="Columns. Absent if there is an error.")
+    n_patches_y: int | None = Field(None, description="Rows. Absent if there is an error.")
+    error: str | None = Field(None, description="Why this size cannot be used. Absent if it can.")
+
+
+class PatchesResponse(Body):
+    """One result for each size, in the order of the request."""
+
+    results: list[PatchCount]
+
+
+class EmbedQueriesRequest(ModelChoice):
+    """Search texts."""
+
+    model_config = examples({"queries": ["Which square is red?", "revenue by quarter"]})
+
+    queries: OneOrMore
+
+
+class QueryEmbeddings(Body):
+    """One matrix for each query: a row for each token that the model saw, padding excluded."""
+
+    embeddings: list[Rows]
+
+
+class ImageEmbedding(Body):
+    """The rows of one page, and which of them are its patches."""
+
+    embedding: Rows
+    image_patch_start: int = Field(description="First row that is a patch.")
+    image_patch_len: int = Field(description="Number of patches: `n_patches_x * n_patches_y`.")
+    image_patch_indices: list[int] = Field(description="Rows that are patches: row-major from the top left.")
+    n_patches_x: int
+    n_patches_y: int
+
+
+class ImageEmbeddings(Body):
+    """One embedding for each file, in the order of the request."""
+
+    embeddings: list[ImageEmbedding]
