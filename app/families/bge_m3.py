@@ -54,7 +54,7 @@ class BgeM3Model(TextEncoderModel):
             colbert_linear=load_head(folder, "colbert_linear", options),
         )
         limit = max_tokens(encoder.config, CONTEXT_LENGTH)
-        return cls(module, model_info(module, encoder.config, options, limit), TextTokenizer(folder, limit))
+        return cls(module, model_info(module, encoder.config, options, limit), TextTokenizer.load(checkpoint, limit))
 
     def __init__(self, module: BgeM3Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
         super().__init__(module, info, tokenizer)

@@ -37,7 +37,7 @@ class E5Model(TextEncoderModel):
         require_mean_pooling(folder)
         encoder = load_encoder(cls.spec, checkpoint, options)
         limit = max_tokens(encoder.config, _trained_length(folder))
-        return cls(encoder, model_info(encoder, encoder.config, options, limit), TextTokenizer(folder, limit))
+        return cls(encoder, model_info(encoder, encoder.config, options, limit), TextTokenizer.load(checkpoint, limit))
 
     @property
     def encoder(self) -> nn.Module:

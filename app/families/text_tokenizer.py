@@ -3,14 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import Self
 
 import torch
 from tokenizers import Encoding
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from app.core.errors import ModelLoadError
+from app.families.base import Checkpoint
+from app.families.pretrained import load_part
 
 CHARS_A_TOKEN = 8
 """Twice what a token of English takes: the head of a long text that is tokenized first."""
@@ -34,13 +35,15 @@ class TextTokenizer:
     under each other ("Already borrowed"). Cutting by hand gives the ids that its truncation would give.
     """
 
-    def __init__(self, folder: Path, max_tokens: int) -> None:
-        """`max_tokens` counts the special tokens. Raises `ModelLoadError` if the folder has no tokenizer."""
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelLoadError("The checkpoint's tokenizer.json is missing or broken.") from error
-        self._backend = self._tokenizer.backend_tokenizer
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, max_tokens: int) -> Self:
+        """Read the checkpoint's tokenizer. Raises `ModelLoadError`."""
+        return cls(load_part(AutoTokenizer, checkpoint, "tokenizer.json"), max_tokens)
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+        """`max_tokens` counts the special tokens."""
+        self._tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
         self._max_tokens = max_tokens
