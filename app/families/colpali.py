@@ -10,7 +10,6 @@ from transformers.models.paligemma.modeling_paligemma import PaliGemmaModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from app.core.errors import BadInputError
-from app.core.types import PatchGrid
 from app.families.base import LoadOptions, Prepared
 from app.families.catalog import CATALOG
 from app.families.torch_model import torch_dtype
@@ -25,12 +24,14 @@ KEY_MAPPING = {
 }
 """Names of weights as colpali-engine saves them, with today's transformers and with older ones -> ours."""
 
-NOT_NEEDED = r"(^|\.)lm_head\.|\.inv_freq$|\.position_ids$"
+NOT_NEEDED = [r"(^|\.)lm_head\.", r"\.inv_freq$", r"\.position_ids$"]
 """The head that writes text, and buffers that are computed."""
 
 
 class ColPali(PaliGemmaModel):  # type: ignore[misc]
     """The backbone, without the head that would score every word of the vocabulary, and the projection."""
+
+    _keys_to_ignore_on_load_unexpected = NOT_NEEDED
 
     def __init__(self, config: PaliGemmaConfig) -> None:
         super().__init__(config)
@@ -46,7 +47,6 @@ class ColPaliModel(VisualModel):
     tokenizer_class = GemmaTokenizer
     image_processor_class = SiglipImageProcessorPil
     key_mapping = KEY_MAPPING
-    may_be_unexpected = NOT_NEEDED
     before_text = "<bos>"
     augmentation = "<pad>"
     # colpali-engine's prompt has one `<bos>`, to which transformers' PaliGemma processor adds another.
@@ -57,11 +57,10 @@ class ColPaliModel(VisualModel):
         """SDPA: every token sees every other, which FlashAttention's masks do not express beside padding."""
         return "sdpa"
 
-    def patch_grid(self, width: int, height: int) -> PatchGrid:
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
         if width < 1 or height < 1:
             raise BadInputError("An image needs at least one pixel.")
-        size, patch = self._image_processor.size, self.info.patch_size
-        return PatchGrid(size["width"] // patch, size["height"] // patch)
+        return self._image_processor.size["width"], self._image_processor.size["height"]
 
     def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
         # All zeros: every token sees every other, as in training. Without them transformers decides by whether

@@ -30,13 +30,13 @@ def load_pretrained(
     options: LoadOptions,
     attention: str,
     key_mapping: Mapping[str, str],
-    may_be_unexpected: str,
+    may_be_unexpected: str | None = None,
 ) -> Any:
     """A `module_class` (a `PreTrainedModel`) with the checkpoint's weights, on its device, in evaluation mode.
 
     An adapter is merged into its base. `key_mapping` maps regular expressions for the start of a weight's name
-    to its replacement; all are applied in turn. Weights that match the regular expression `may_be_unexpected` may be
-    there and are left aside. Raises `ModelLoadError`.
+    to its replacement; all are applied in turn. Weights that match the regular expression `may_be_unexpected`, or the
+    class's own `_keys_to_ignore_on_load_unexpected`, are left aside. Raises `ModelLoadError`.
     """
     with _LOADING:
         module, report = _from_pretrained(
@@ -49,9 +49,12 @@ def load_pretrained(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+        unexpected = report["unexpected_keys"]
+        if may_be_unexpected is not None:
+            unexpected = [name for name in unexpected if not re.search(may_be_unexpected, name)]
         require_complete(
             missing=report["missing_keys"],
-            unexpected=[name for name in report["unexpected_keys"] if not re.search(may_be_unexpected, name)],
+            unexpected=unexpected,
             misshapen=[name for name, *_ in report["mismatched_keys"]],
         )
         module.to(options.device)

@@ -10,7 +10,6 @@ from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from app.core.errors import BadInputError
-from app.core.types import PatchGrid
 from app.families.base import ModelInfo, Prepared
 from app.families.visual_model import VisualModel
 
@@ -26,7 +25,7 @@ KEY_MAPPING = {
 }
 """Names of weights as older releases of transformers saved them (all of the hub's checkpoints) -> today's."""
 
-NOT_NEEDED = r"^lm_head\.|\.inv_freq$"
+NOT_NEEDED = [r"^lm_head\.", r"\.inv_freq$"]
 """The head that writes text, and a buffer that is computed."""
 
 
@@ -36,7 +35,6 @@ class QwenVisualModel(VisualModel):
     tokenizer_class = Qwen2Tokenizer
     image_processor_class = Qwen2VLImageProcessorPil
     key_mapping = KEY_MAPPING
-    may_be_unexpected = NOT_NEEDED
     # The prompts of colpali-engine's ColQwen2 and ColQwen2.5 processors.
     augmentation = "<|endoftext|>"
     before_image = "<|im_start|>user\n<|vision_start|>"
@@ -45,22 +43,17 @@ class QwenVisualModel(VisualModel):
     def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
         super().__init__(module, info, tokenizer, _capped(image_processor))
 
-    def patch_grid(self, width: int, height: int) -> PatchGrid:
-        processor = self._image_processor
-        side = processor.patch_size * processor.merge_size
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+        size = self._image_processor.size
         try:
-            resized_height, resized_width = smart_resize(
-                height,
-                width,
-                factor=side,
-                min_pixels=processor.size["shortest_edge"],
-                max_pixels=processor.size["longest_edge"],
+            new_height, new_width = smart_resize(
+                height, width, self._token_side, min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"]
             )
         except (ValueError, ArithmeticError) as error:
             raise BadInputError(
                 "An image needs at least one pixel, and its long side at most 200 times its short side."
             ) from error
-        return PatchGrid(resized_width // side, resized_height // side)
+        return new_width, new_height
 
     def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
         if "pixel_values" not in batch[0].inputs:

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from app.core.errors import BadInputError
+from app.core.errors import BadInputError, ModelLoadError
 from app.core.types import Embedding, ImageInput, MultiVectorEmbedding, PatchGrid, Role, TextInput
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.pretrained import ids_of, load_image_processor, load_pretrained, load_tokenizer
@@ -50,8 +51,6 @@ class VisualModel(TorchModel):
     image_processor_class: ClassVar[Any]
     key_mapping: ClassVar[Mapping[str, str]]
     """As `load_pretrained` takes it."""
-    may_be_unexpected: ClassVar[str]
-    """As `load_pretrained` takes it."""
     before_text: ClassVar[str] = ""
     augmentation: ClassVar[str]
     """The token that follows a query ten times."""
@@ -60,9 +59,13 @@ class VisualModel(TorchModel):
 
     def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
         super().__init__(module, info)
+        if image_processor.resample != Image.Resampling.BICUBIC:
+            raise ModelLoadError("The checkpoint's image processor resizes with another filter than bicubic.")
         self._tokenizer = tokenizer
         self._image_processor = image_processor
         self._image_token_id: int = module.config.image_token_id
+        self._token_side: int = (info.patch_size or 1) * (info.spatial_merge_size or 1)
+        """Pixels of a resized image across one visual token."""
         self._before_text = ids_of(tokenizer, self.before_text)
         self._after_query = ids_of(tokenizer, self.augmentation) * N_AUGMENTATION_TOKENS
         self._before_image = ids_of(tokenizer, self.before_image)
@@ -71,9 +74,7 @@ class VisualModel(TorchModel):
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         attention = cls.attention(options)
-        module = load_pretrained(
-            cls.module_class, checkpoint, options, attention, cls.key_mapping, cls.may_be_unexpected
-        )
+        module = load_pretrained(cls.module_class, checkpoint, options, attention, cls.key_mapping)
         vision, text = module.config.vision_config, module.config.text_config
         info = ModelInfo(
             dim=module.custom_text_proj.out_features,
@@ -109,11 +110,25 @@ class VisualModel(TorchModel):
         inputs = {"input_ids": torch.tensor(ids), "content": content}
         return Prepared(inputs, n_tokens=len(ids), batch_key="text", outputs=item.outputs, truncated=truncated)
 
+    @abstractmethod
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height to which the image processor resizes such an image. Raises `BadInputError`."""
+
+    def patch_grid(self, width: int, height: int) -> PatchGrid:
+        resized_width, resized_height = self.resized_size(width, height)
+        return PatchGrid(resized_width // self._token_side, resized_height // self._token_side)
+
     def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
         grid = self.patch_grid(*image.size)
+        pixels = self._image_processor(
+            images=[resize(image, *self.resized_size(*image.size))],
+            do_resize=False,
+            do_convert_rgb=False,
+            input_data_format="channels_first",
+            return_tensors="pt",
+        )
         ids = [*self._before_image, *[self._image_token_id] * grid.n_patches, *self._after_image]
         content = Content(len(self._before_image), grid=grid)
-        pixels = self._image_processor(images=[image], return_tensors="pt")
         inputs = {"input_ids": torch.tensor(ids), "content": content, **pixels}
         return Prepared(inputs, n_tokens=len(ids), batch_key="image", outputs=item.outputs)
 
@@ -154,3 +169,13 @@ class VisualModel(TorchModel):
 def _pad_left(rows: Sequence[Tensor]) -> Tensor:
     """[batch, longest], zeros before the shorter rows."""
     return pad_sequence(list(rows), batch_first=True, padding_value=0, padding_side="left")
+
+
+def resize(image: Image.Image, width: int, height: int) -> Tensor:
+    """The RGB image as [3, height, width] uint8, resized as the image processors of transformers do it.
+
+    They take this function by way of torchvision. Pillow's bicubic filter, which they use without torchvision,
+    rounds otherwise: up to two levels of 255 apart.
+    """
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return interpolate(pixels[None], (height, width), mode="bicubic", antialias=True)[0]

@@ -136,7 +136,7 @@ def build_colpali(folder: Path) -> None:
             "vision_use_head": False,
         },
     )
-    _write(folder, ColPali(config), tokenizer, seed=13, names=COLPALI_NAMES)
+    _write(folder, ColPali(config), tokenizer, seed=13, names=COLPALI_NAMES, head="model.language_model.lm_head.weight")
     _write_json(folder / "preprocessor_config.json", COLPALI_IMAGES)
     write_card(folder, title="ColPali", original="vidore/colpali-v1.3", library="colpali")
 
@@ -153,13 +153,22 @@ def _rounded(vocabulary_size: int) -> int:
 
 
 def _write(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int, names: Mapping[str, str]
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    names: Mapping[str, str],
+    head: str | None = None,
 ) -> None:
+    """Write weights, configuration and tokenizer; under `head` a copy of the embeddings, for colpali-engine."""
     randomize(model, seed)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     weights = {_published(name, names): weight for name, weight in model.state_dict().items()}
+    if head is not None:
+        weights[head] = model.get_input_embeddings().weight.detach().clone()
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
