@@ -47,8 +47,9 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 INTERNAL = "Something went wrong in the server; its log says more."
 
+NOT_AN_OBJECT = "Send a JSON object."
 MESSAGES = {
-    "model_attributes_type": "Send a JSON object.",
+    "model_attributes_type": NOT_AN_OBJECT,
     # No validator of ours raises ValueError: this is FastAPI's for a file field that holds text.
     "value_error": "Send a file here: multipart/form-data with a filename.",
 }
@@ -104,8 +105,9 @@ def _problem(problem: Mapping[str, Any]) -> str:
         # The names of a union's branches stand here too, and are no identifiers.
         elif part.isidentifier():
             place += f".{part}" if place else part
-    message = MESSAGES.get(problem["type"], problem["msg"].rstrip(".") + ".")
-    return f"{place}: {message}" if place else message
+    if not place:
+        return NOT_AN_OBJECT
+    return f"{place}: {MESSAGES.get(problem['type'], problem['msg'].rstrip('.') + '.')}"
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

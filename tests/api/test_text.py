@@ -1,0 +1,122 @@
+"""Section B: what clients of the text service send and get."""
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.api.conftest import Serve
+from tests.fakes import DIM, MAX_WORDS
+
+LONG = "word " * (MAX_WORDS + 1)
+
+
+async def vector(client: httpx.AsyncClient, **body: object) -> list[float]:
+    answer = await client.post("/vectorize", json=body)
+    assert answer.status_code == 200, answer.text
+    result: list[float] = answer.json()["vector"]
+    return result
+
+
+async def test_a_text_is_a_query_unless_it_says_otherwise(client: httpx.AsyncClient) -> None:
+    assert len(await vector(client, text="hello")) == DIM
+    assert await vector(client, text="hello") == await vector(client, text="hello", is_query=True)
+    assert await vector(client, text="hello") != await vector(client, text="hello", is_query=False)
+
+
+async def test_a_batch_holds_passages_unless_it_says_otherwise(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-batch", json={"items": ["a", "b"]})
+    assert answer.json()["vectors"] == [await vector(client, text=text, is_query=False) for text in "ab"]
+    answer = await client.post("/vectorize-batch", json={"items": ["a"], "is_query": True})
+    assert answer.json()["vectors"] == [await vector(client, text="a")]
+
+
+@pytest.mark.parametrize(
+    "items", [{"x": "a", "7": "b"}, [{"id": "x", "text": "a"}, {"id": 7, "text": "b"}]], ids=["object", "list"]
+)
+async def test_vectors_come_by_id_when_ids_came(client: httpx.AsyncClient, items: object) -> None:
+    answer = await client.post("/vectorize-batch", json={"items": items})
+    expected = {key: await vector(client, text=text, is_query=False) for key, text in {"x": "a", "7": "b"}.items()}
+    assert answer.json()["vectors"] == expected
+    hybrid = await client.post("/vectorize-batch-hybrid", json={"items": items})
+    assert hybrid.json()["hybrid_vectors"].keys() == {"x", "7"}
+
+
+@pytest.mark.parametrize(("items", "empty"), [([], []), ({}, {})])
+async def test_no_items_give_no_vectors(client: httpx.AsyncClient, items: object, empty: object) -> None:
+    assert (await client.post("/vectorize-batch", json={"items": items})).json() == {"vectors": empty}
+
+
+async def test_ids_that_come_twice_are_refused(client: httpx.AsyncClient) -> None:
+    items = [{"id": "1", "text": "a"}, {"id": 1, "text": "b"}]
+    answer = await client.post("/vectorize-batch", json={"items": items})
+    assert answer.status_code == 400
+    assert "twice" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        *(None, "text", 5, [1], ["a", None], {"secret": 1}),
+        *([{"id": "secret"}], [{"text": "a"}], [{"id": True, "text": "a"}]),
+        *([{"id": "a", "text": "b"}, "c"], ["c", {"id": "a", "text": "b"}]),
+    ],
+)
+async def test_items_of_another_shape_are_refused_without_echo(client: httpx.AsyncClient, items: object) -> None:
+    answer = await client.post("/vectorize-batch", json={"items": items})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("items: Send a list of texts")
+    assert "secret" not in answer.text
+
+
+async def test_hybrid_vectors_have_three_parts(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-hybrid", json={"text": "tall mountain", "return_colbert": True})
+    hybrid = answer.json()["hybrid_vector"]
+    assert len(hybrid["dense"]) == DIM
+    assert hybrid["sparse"] == {"tall": 1, "mountain": 0.5}
+    assert np.shape(hybrid["colbert"]) == (3, DIM)
+
+
+async def test_colbert_is_null_unless_asked_for(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-hybrid", json={"text": "tall"})
+    assert answer.json()["hybrid_vector"]["colbert"] is None
+
+
+async def test_two_ids_of_one_text_keep_the_larger_weight(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-hybrid", json={"text": "x Apple y apple"})
+    assert answer.json()["hybrid_vector"]["sparse"]["apple"] == 0.5
+
+
+async def test_sparse_keys_may_be_vocabulary_ids(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-hybrid", json={"text": "Apple apple", "sparse_keys": "id"})
+    sparse = answer.json()["hybrid_vector"]["sparse"]
+    assert sorted(sparse.values()) == [0.5, 1]
+    assert all(key.isdecimal() for key in sparse)
+
+
+async def test_hybrid_on_a_model_without_the_heads_names_those_that_have_them(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-hybrid", json={"text": "x", "model": "multilingual-e5-large"})
+    assert answer.status_code == 400
+    assert "bge-m3" in answer.json()["detail"]
+
+
+async def test_the_default_text_model_is_configured(serving: Serve) -> None:
+    async with serving(model_name="BAAI/bge-m3") as client:
+        await vector(client, text="a")
+        health = (await client.get("/health")).json()
+    assert health["model"] == "bge-m3"
+    assert health["models"]["bge-m3"] == "ready"
+
+
+async def test_truncated_texts_are_listed(client: httpx.AsyncClient) -> None:
+    for path, body in {
+        "/vectorize": {"text": LONG},
+        "/vectorize-hybrid": {"text": LONG},
+        "/vectorize-batch": {"items": [LONG, "short"]},
+        "/vectorize-batch-hybrid": {"items": [LONG, "short"]},
+    }.items():
+        assert (await client.post(path, json=body)).headers["x-truncated"] == "0"
+
+
+async def test_an_empty_text_and_odd_characters_are_embedded(client: httpx.AsyncClient) -> None:
+    for text in ("", " ", "\0", "\u202e\ufffe\U0010ffff", "e\u0301" * 100):
+        await vector(client, text=text)
