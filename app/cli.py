@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from app.core.errors import ManyvecError
-from app.main import configured_models, create_app
+from app.main import configured_models, create_app, hub
 from app.settings import Settings
 
 log = logging.getLogger("manyvec")
@@ -113,4 +113,5 @@ def _list_models(options: argparse.Namespace, settings: Settings) -> None:
 def _convert(options: argparse.Namespace, settings: Settings) -> None:
     from app.checkpoints.convert import convert
 
-    print(f"converted: {convert(options.checkpoint, settings.models_dir)}")
+    written = convert(options.checkpoint, settings.models_dir, hub(settings))
+    print("written: " + ", ".join(written) if written else "nothing to convert: the weights are safetensors already")

@@ -76,11 +76,10 @@ def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None
 
 def checkpoint_loader(settings: Settings, threads: ThreadPoolExecutor) -> CheckpointLoader:
     """The loader that serves real checkpoints, from the models folder or the hub."""
-    token = settings.hf_token.get_secret_value() if settings.hf_token else None
-    hub = Hub(token=token, offline=settings.hf_hub_offline)
+    downloads = hub(settings)
 
     def find(config: ModelConfig) -> Checkpoint:
-        return resolve(config.checkpoint, config.revision, settings.models_dir, hub)
+        return resolve(config.checkpoint, config.revision, settings.models_dir, downloads)
 
     return CheckpointLoader(
         find,
@@ -93,6 +92,12 @@ def checkpoint_loader(settings: Settings, threads: ThreadPoolExecutor) -> Checkp
         ),
         threads=threads,
     )
+
+
+def hub(settings: Settings) -> Hub:
+    """The model hub as the settings allow it."""
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    return Hub(token=token, offline=settings.hf_hub_offline)
 
 
 def _preloaded(names: str, configs: list[ModelConfig]) -> list[str]:
