@@ -26,8 +26,10 @@ def ensure(models_dir: Path) -> list[str]:
     """
     parent = models_dir / UNTRAINED
     missing = [family for family in BUILDERS if not (parent / family).exists()]
-    if missing:
-        parent.mkdir(parents=True, exist_ok=True)
+    if not missing:
+        return []
+    parent.mkdir(parents=True, exist_ok=True)
+    _silence_progress_bars()
     for family in missing:
         _build(family, parent)
     return missing
@@ -50,3 +52,10 @@ def _builder(family: str) -> Callable[[Path], None]:
     module, _, name = BUILDERS[family].partition(":")
     function: Callable[[Path], None] = getattr(import_module(module), name)
     return function
+
+
+def _silence_progress_bars() -> None:
+    """One bar a file of a megabyte would be all that a new user sees."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

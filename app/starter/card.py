@@ -12,9 +12,9 @@ tags: [untrained]
 
 **Random weights. The vectors of this model mean nothing.**
 
-A small checkpoint in the file format of `{original}`, written by `app/starter` from a fixed seed. It exists so that
-the server and its tests run the real model code without a download; shapes, tokens and files are genuine, rankings are
-chance. Do not search with it: `make run MODELS_FILE=models.toml` serves the real models.
+A small checkpoint in the file format of `{original}`, written by `app/starter` from a fixed seed.
+It exists so that the server and its tests run the real model code without a download: files and shapes are genuine,
+rankings are chance. Do not search with it; `make serve` serves the real models.
 """
 
 
