@@ -38,11 +38,9 @@ def fitting_grid(width: int, height: int, patch_size: int) -> PatchGrid:
     max_patches = MAX_PIXELS // patch_size**2
     columns, rows = _nearest(width, patch_size), _nearest(height, patch_size)
     if columns * rows > max_patches:
-        columns = max(1, math.isqrt(max_patches * width // height))
-        rows = max(1, math.isqrt(max_patches * height // width))
-        # One side may have been less than a patch; then the other is still too long.
-        columns = min(columns, max_patches // rows)
-        rows = min(rows, max_patches // columns)
+        # Solves columns * rows = max_patches with columns / rows = width / height.
+        columns = _clamped(math.isqrt(max_patches * width // height), max_patches)
+        rows = _clamped(math.isqrt(max_patches * height // width), max_patches)
     return PatchGrid(columns, rows)
 
 
@@ -96,3 +94,7 @@ class Preprocessing:
 
 def _nearest(side: int, patch_size: int) -> int:
     return max(1, (side + patch_size // 2) // patch_size)
+
+
+def _clamped(n_patches: int, highest: int) -> int:
+    return min(max(n_patches, 1), highest)
