@@ -120,8 +120,6 @@ async def _image_features(body: ImageFeaturesRequest, engine: Engine, settings: 
         raise BadInputError(f"`embedding_types` lists one or more of: {', '.join(FEATURES)}.")
     images = [body.image_data] if isinstance(body.image_data, str) else body.image_data
     check_n_items(len(images), settings)
-    if body.image_size and body.image_size**2 > settings.max_image_megapixels * 1_000_000:
-        raise BadInputError(f"`image_size` asks for more than {settings.max_image_megapixels:g} megapixels.")
     outputs = frozenset(FEATURES[name] for name in body.embedding_types)
     model = engine.pick(body.model, *((Modality.IMAGE, output) for output in outputs), prefer=FEATURES_FAMILY)
     inputs = await asyncio.to_thread(_image_inputs, images, "image_data", outputs, body.image_size)

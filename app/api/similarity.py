@@ -62,7 +62,6 @@ class Match:
 
 @router.post(
     "/interpret",
-    tags=["visual documents"],
     summary="Similarity maps of a query's tokens",
     response_model=InterpretResponse,
     responses=TRUNCATION,

@@ -1,0 +1,75 @@
+"""A real server process with the starter models."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 120
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen[str]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(encoding="utf-8")
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Listens on a free port of this machine; no setting comes from the environment."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment |= {
+        "MODELS_FILE": str(REPO / "starter.toml"),
+        "PORT": "0",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "app"]
+    subprocess.run([*command, "starter"], cwd=REPO, env=environment, check=True, capture_output=True)
+    log_file = tmp_path_factory.mktemp("server") / "server.log"
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [*command, "serve"], cwd=REPO, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        yield Server(_url(process, log_file), process, log_file)
+        process.send_signal(signal.SIGTERM)
+        # Uvicorn raises the signal again once it has shut down.
+        assert process.wait(timeout=60) in (0, -signal.SIGTERM)
+        assert "Application shutdown complete" in log_file.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _url(process: subprocess.Popen[str], log_file: Path) -> str:
+    """Read the address from the welcome; the rest of what the server prints is not looked at."""
+    assert process.stdout is not None
+    killer = threading.Timer(START_TIMEOUT_S, process.kill)
+    killer.start()
+    for line in process.stdout:
+        if match := re.search(r"http://[\d.:]+", line):
+            killer.cancel()
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return match.group()
+    killer.cancel()
+    raise AssertionError(f"The server did not start:\n{log_file.read_text()}")
