@@ -55,7 +55,9 @@ def describe(family: str, checkpoint: str, request: dict[str, Any]) -> Iterator[
         inputs = processor.process_queries([text]).to(device)
         queries.append(model(**inputs)[0].cpu())
         yield f"query.{i}.vectors", queries[-1]
-    yield "scores", processor.score_multi_vector(queries, pages, device="cpu")
+    # Page by page: pages of several lengths are padded with zero rows, which win over a negative maximum.
+    scores = [processor.score_multi_vector(queries, [page], device="cpu") for page in pages]
+    yield "scores", torch.cat(scores, dim=1)
 
 
 def grid(model: Any, processor: Any, image: Image.Image) -> tuple[int, int]:
