@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import cache
@@ -35,6 +36,9 @@ class CheckpointLoader:
         self._dtype = dtype
         self._limits = limits
         self._threads = threads
+        # transformers imports its modules on first use, in circles that two threads at once find half done,
+        # and sets torch's process-wide default dtype while it builds a model.
+        self._one_at_a_time = threading.Lock()
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
         """Find the checkpoint on disk; download it if it is not there."""
@@ -44,7 +48,8 @@ class CheckpointLoader:
         """Read it into memory and start its worker."""
         options = self._options(config)
         try:
-            model = load_class(config.spec).load(checkpoint, options)
+            with self._one_at_a_time:
+                model = load_class(config.spec).load(checkpoint, options)
         except ManyvecError:
             raise
         except Exception as error:

@@ -109,7 +109,10 @@ class EmbeddingModel(ABC):
     @classmethod
     @abstractmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        """Read the checkpoint into memory. Raises `ModelLoadError` if it is not of this family or broken."""
+        """Read the checkpoint into memory; called from one thread at a time.
+
+        Raises `ModelLoadError` if it is not of this family or broken.
+        """
 
     def prepare_text(self, item: TextInput) -> Prepared:
         """Tokenize one text. Longer texts than `info.max_tokens` are cut and marked as truncated."""

@@ -5,7 +5,6 @@ vectors, so here a missing, unexpected or misshapen weight is an error.
 """
 
 import re
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,6 @@ from app.families.base import Checkpoint, LoadOptions
 from app.families.torch_model import torch_dtype
 
 _ADAPTER_PREFIX = "base_model.model."
-
-_LOADING = threading.Lock()
-"""transformers sets process-wide defaults (torch's dtype) while it builds a model: one at a time."""
 
 
 def load_pretrained(
@@ -38,28 +34,27 @@ def load_pretrained(
     to its replacement; all are applied in turn. Weights that match the regular expression `may_be_unexpected`, or the
     class's own `_keys_to_ignore_on_load_unexpected`, are left aside. Raises `ModelLoadError`.
     """
-    with _LOADING:
-        module, report = _from_pretrained(
-            module_class,
-            checkpoint.base or checkpoint.path,
-            dtype=torch_dtype(options.dtype),
-            attn_implementation=attention,
-            key_mapping=dict(key_mapping),
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        unexpected = report["unexpected_keys"]
-        if may_be_unexpected is not None:
-            unexpected = [name for name in unexpected if not re.search(may_be_unexpected, name)]
-        require_complete(
-            missing=report["missing_keys"],
-            unexpected=unexpected,
-            misshapen=[name for name, *_ in report["mismatched_keys"]],
-        )
-        module.to(options.device)
-        if checkpoint.base is not None:
-            module = merge_adapter(module, checkpoint.path, key_mapping)
+    module, report = _from_pretrained(
+        module_class,
+        checkpoint.base or checkpoint.path,
+        dtype=torch_dtype(options.dtype),
+        attn_implementation=attention,
+        key_mapping=dict(key_mapping),
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    unexpected = report["unexpected_keys"]
+    if may_be_unexpected is not None:
+        unexpected = [name for name in unexpected if not re.search(may_be_unexpected, name)]
+    require_complete(
+        missing=report["missing_keys"],
+        unexpected=unexpected,
+        misshapen=[name for name, *_ in report["mismatched_keys"]],
+    )
+    module.to(options.device)
+    if checkpoint.base is not None:
+        module = merge_adapter(module, checkpoint.path, key_mapping)
     return module.eval().requires_grad_(False)
 
 
@@ -119,8 +114,7 @@ def load_part(part_class: Any, checkpoint: Checkpoint, *files: str) -> Any:
     folder = next((folder for folder in folders if any((folder / file).is_file() for file in files)), None)
     if folder is None:
         raise ModelLoadError(f"The checkpoint has no {' or '.join(files)}.")
-    with _LOADING:
-        return _from_pretrained(part_class, folder)
+    return _from_pretrained(part_class, folder)
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:

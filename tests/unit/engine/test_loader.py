@@ -1,0 +1,43 @@
+"""From a configured name to a model in service."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.engine import loader as loader_module
+from app.engine.batcher import BatchLimits
+from app.engine.config import ModelConfig
+from app.engine.loader import CheckpointLoader
+from app.engine.model_runner import RunnerLimits
+from app.families.base import Checkpoint
+
+
+def test_models_are_loaded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers cannot be imported, nor models be built, in two threads at once."""
+    loading = threading.Lock()
+
+    class Family:
+        @classmethod
+        def load(cls, *_: Any) -> Any:
+            assert loading.acquire(blocking=False), "another load was under way"
+            # Long enough for the other thread to come in, were nothing to keep it out.
+            threading.Event().wait(0.05)
+            loading.release()
+            return object()
+
+    monkeypatch.setattr(loader_module, "load_class", lambda _: Family)
+    monkeypatch.setattr(loader_module, "ModelRunner", lambda *_: "runner")
+    with ThreadPoolExecutor(2) as threads:
+        loader = CheckpointLoader(
+            lambda _: Checkpoint(Path()),
+            device="cpu",
+            dtype="float32",
+            limits=RunnerLimits(BatchLimits(1, 1, 0)),
+            threads=threads,
+        )
+        configs = [ModelConfig(name, "e5", name) for name in ("one", "two")]
+        jobs = [threads.submit(loader.load, config, loader.fetch(config)) for config in configs]
+        assert [job.result() for job in jobs] == ["runner", "runner"]
