@@ -31,7 +31,6 @@ PIP = "pip==26.3"
 UV = "uv==0.13.8"
 
 REQUIREMENTS = ROOT / "requirements.txt"
-NO_DEPS = ROOT / "requirements-no-deps.txt"
 DEV = ROOT / "requirements-dev.txt"
 GPU = ROOT / "requirements-gpu.txt"
 ORACLE = ROOT / "tests/parity/oracle/requirements.txt"
@@ -97,14 +96,14 @@ def main() -> None:
     arguments = parse_arguments()
     venv = Environment(ROOT / ".venv")
     venv.create()
-    venv.layer("runtime", [REQUIREMENTS, NO_DEPS], lambda: install_runtime(venv, arguments.torch))
+    venv.layer("runtime", [REQUIREMENTS], lambda: install_runtime(venv, arguments.torch))
     if arguments.gpu:
         venv.layer("gpu", [REQUIREMENTS, GPU], lambda: install_gpu(venv))
     if arguments.dev:
         venv.layer("dev", [REQUIREMENTS, DEV], lambda: install_dev(venv))
         oracle = Environment(ROOT / ".venv-oracle")
         oracle.create("--without-pip")
-        oracle.layer("oracle", [REQUIREMENTS, ORACLE], lambda: install_oracle(oracle, venv))
+        oracle.layer("oracle", [REQUIREMENTS, DEV, ORACLE], lambda: install_oracle(oracle, venv))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -125,7 +124,6 @@ def install_runtime(venv: Environment, torch: str) -> None:
     venv.pip_install("pip itself", PIP)
     install_torch(venv, torch)
     venv.pip_install("transformers, FastAPI and the rest", "-r", REQUIREMENTS)
-    venv.pip_install("colpali-engine", "--no-deps", "-r", NO_DEPS)
 
 
 def install_torch(venv: Environment, wanted: str) -> None:
@@ -158,8 +156,7 @@ def install_oracle(oracle: Environment, venv: Environment) -> None:
     """Reference libraries that cannot live beside the CPU build of torch, in an environment on top of `venv`."""
     say("Installing the reference libraries of the parity tests")
     (oracle.site_packages / "manyvec.pth").write_text(f"{venv.site_packages}\n")
-    if not oracle.run("torchvision, FlagEmbedding", oracle.python, *PIP_COMMAND, "--no-deps", "-r", ORACLE):
-        oracle.fail()
+    oracle.pip_install("colpali-engine, FlagEmbedding, torchvision", "--no-deps", "-r", ORACLE)
 
 
 def has_nvidia_gpu() -> bool:
