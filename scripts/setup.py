@@ -30,6 +30,8 @@ MIN_PYTHON = (3, 11)
 PIP = "pip==26.3"
 UV = "uv==0.13.8"
 
+PIP_COMMAND = ("-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off")
+
 REQUIREMENTS = ROOT / "requirements.txt"
 DEV = ROOT / "requirements-dev.txt"
 GPU = ROOT / "requirements-gpu.txt"
@@ -44,19 +46,19 @@ class Environment:
         self.python = folder / "bin" / "python"
         self.log = folder / "setup.log"
 
-    def create(self, *options: str) -> None:
-        """Make it anew unless it works where it stands: a moved clone or a replaced Python breaks it."""
+    def create(self, python: str | Path, *options: str) -> None:
+        """Make it anew unless it works where it stands: a moved clone or a removed Python breaks it."""
         config = self.folder / "pyvenv.cfg"
         if config.is_file() and str(self.folder) in config.read_text() and works(self.python):
             return
-        say(f"Making {self.folder.name} with Python {sys.version.split()[0]}")
-        done = subprocess.run([sys.executable, "-m", "venv", "--clear", *options, self.folder], check=False)
+        say(f"Making {self.folder.name}")
+        done = subprocess.run([python, "-m", "venv", "--clear", *options, self.folder], check=False)
         if done.returncode:
             stop("Python's venv module does not work here. On Debian and Ubuntu: apt install python3-venv")
 
     @property
     def site_packages(self) -> Path:
-        return self.folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        return next(self.folder.glob("lib/python3.*/site-packages"))
 
     def layer(self, name: str, files: Sequence[Path], install: Callable[[], None]) -> None:
         """Run `install` unless it has run before with the same contents of `files`."""
@@ -87,22 +89,19 @@ class Environment:
         stop("\n".join([*tail, "", f"Setup failed; all of pip's output is in {self.log}."]))
 
 
-PIP_COMMAND = ("-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off")
-
-
 def main() -> None:
     if sys.version_info < MIN_PYTHON:
         go_on_with_newer_python()
     arguments = parse_arguments()
     venv = Environment(ROOT / ".venv")
-    venv.create()
+    venv.create(sys.executable)
     venv.layer("runtime", [REQUIREMENTS], lambda: install_runtime(venv, arguments.torch))
     if arguments.gpu:
         venv.layer("gpu", [REQUIREMENTS, GPU], lambda: install_gpu(venv))
     if arguments.dev:
         venv.layer("dev", [REQUIREMENTS, DEV], lambda: install_dev(venv))
         oracle = Environment(ROOT / ".venv-oracle")
-        oracle.create("--without-pip")
+        oracle.create(venv.python, "--without-pip")
         oracle.layer("oracle", [REQUIREMENTS, DEV, ORACLE], lambda: install_oracle(oracle, venv))
 
 
@@ -120,7 +119,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def install_runtime(venv: Environment, torch: str) -> None:
-    say("Installing what the server needs; the first time takes two to five minutes and about 1.3 GB of disk")
+    say("Installing what the server needs; the first time takes one to five minutes and 1.3 GB of disk")
     venv.pip_install("pip itself", PIP)
     install_torch(venv, torch)
     venv.pip_install("transformers, FastAPI and the rest", "-r", REQUIREMENTS)
@@ -143,8 +142,10 @@ def install_torch(venv: Environment, wanted: str) -> None:
 
 def install_gpu(venv: Environment) -> None:
     say("Installing what an NVIDIA GPU uses; compiling flash-attn can take an hour and more")
+    pins = ("-c", REQUIREMENTS, "-c", GPU)
+    venv.pip_install("bitsandbytes and what flash-attn is built with", *pins, "bitsandbytes", "ninja", "wheel")
     # flash-attn compiles against the torch that is installed, so not in pip's isolated build environment.
-    venv.pip_install("bitsandbytes, flash-attn", "--no-build-isolation", "-c", REQUIREMENTS, "-r", GPU)
+    venv.pip_install("flash-attn", "--no-build-isolation", "-c", REQUIREMENTS, "-r", GPU)
 
 
 def install_dev(venv: Environment) -> None:

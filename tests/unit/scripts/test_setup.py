@@ -1,5 +1,6 @@
 """A layer is installed once, and again only when its requirements change."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,12 @@ def test_a_failed_command_shows_the_end_of_its_output(
 
 def test_an_environment_that_was_moved_is_made_anew(tmp_path: Path) -> None:
     old = setup.Environment(tmp_path / "old")
-    old.create("--without-pip")
+    old.create(sys.executable, "--without-pip")
     marker = old.folder / "marker"
     marker.touch()
-    old.create("--without-pip")
+    old.create(sys.executable, "--without-pip")
     assert marker.exists(), "one that works is left alone"
     moved = setup.Environment(old.folder.rename(tmp_path / "moved"))
-    moved.create("--without-pip")
+    moved.create(sys.executable, "--without-pip")
     assert not (moved.folder / "marker").exists()
     assert str(moved.folder) in (moved.folder / "pyvenv.cfg").read_text()
