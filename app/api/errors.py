@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
@@ -90,10 +91,16 @@ async def _manyvec_error(request: Request, error: Exception) -> Response:
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it was registered for these
     if isinstance(error.body, bytes):
-        message = "Send the body as JSON, with the header `Content-Type: application/json`."
-    else:
-        message = " ".join(_problem(problem) for problem in error.errors()[:MAX_PROBLEMS])
-    return error_response(request, 422, message)
+        return error_response(request, 422, "Send the body as JSON, with the header `Content-Type: application/json`.")
+    problems = error.errors()
+    if empty := [problem["loc"][-1] for problem in problems if _is_empty_field(problem, error.body)]:
+        return error_response(request, 400, f"{empty[0]} is empty.")
+    return error_response(request, 422, " ".join(_problem(problem) for problem in problems[:MAX_PROBLEMS]))
+
+
+def _is_empty_field(problem: Mapping[str, Any], body: Any) -> bool:
+    """True for a form field that was sent, though empty: to FastAPI it is missing, here it is a bad value."""
+    return problem["type"] == "missing" and isinstance(body, FormData) and problem["loc"][-1] in body
 
 
 def _problem(problem: Mapping[str, Any]) -> str:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request
 
+from app.api.defaults import PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.route import EngineDep, api_router
 from app.api.schemas.models import Info, ModelList, ModelObject
-from app.api.visual import VISUAL
 from app.engine.engine import Engine, ModelStatus
 
 router = api_router("models")
@@ -35,7 +35,7 @@ async def info(
     engine: EngineDep,
     model: Annotated[str | None, Query(description="Another model, by served name or checkpoint id.")] = None,
 ) -> Info:
-    name = engine.pick(model) if model else engine.pick(None, *VISUAL, prefer="colqwen2.5")
+    name = engine.pick(model) if model else engine.pick(None, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
     loaded = (await engine.model(name)).info
     config = _status(engine, name).config
     return Info(

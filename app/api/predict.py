@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, Response
 from starlette.requests import HTTPConnection
 
+from app.api.defaults import ENDPOINT_FAMILY, FEATURES_FAMILY, MULTI_VECTOR, PAGES_AND_QUERIES
 from app.api.encoding import TRUNCATION, json_response, required, truncated_indices
 from app.api.errors import ERROR_RESPONSES
 from app.api.limits import check_n_items, check_texts
@@ -21,7 +22,6 @@ from app.api.schemas.predict import (
     PredictResponse,
     is_for_features,
 )
-from app.api.visual import MULTI_VECTOR, VISUAL
 from app.core.base64_images import decode_base64_image_bytes
 from app.core.errors import BadInputError
 from app.core.maxsim import maxsim_matrix
@@ -29,8 +29,6 @@ from app.core.types import Embedding, FloatArray, ImageInput, Modality, Output, 
 from app.engine.engine import Engine
 from app.settings import Settings
 
-ENDPOINT_FAMILY = "colqwen2"
-FEATURES_FAMILY = "dinov3"
 FEATURES = {"cls_token": Output.DENSE, "patch_features": Output.MULTI_VECTOR}
 """Image features by the names that clients give them."""
 
@@ -81,7 +79,7 @@ async def predict(
     """
     if isinstance(body, ImageFeaturesRequest):
         return await _image_features(body, engine, settings)
-    name = engine.pick(body.model, *VISUAL, prefer=ENDPOINT_FAMILY)
+    name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
     inputs = body.inputs or EndpointInputs()
     if inputs.images is None and inputs.queries is None:
         return await _scores(body, inputs, name, engine, settings)

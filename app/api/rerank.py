@@ -5,17 +5,15 @@ import asyncio
 import numpy as np
 from fastapi import Response
 
+from app.api.defaults import LATE_INTERACTION_FAMILY, MULTI_VECTOR
 from app.api.encoding import TRUNCATION, json_response, required
 from app.api.limits import check_texts
 from app.api.route import EngineDep, SettingsDep, api_router
 from app.api.schemas.text import RerankRequest, RerankResponse
-from app.api.text import HYBRID_FAMILY
 from app.core.maxsim import maxsim_matrix
 from app.core.types import Embedding, FloatArray, Modality, Output, Role, TextInput
 
 router = api_router("text")
-
-MULTI_VECTOR = frozenset({Output.MULTI_VECTOR})
 
 
 @router.post("/rerank", summary="Score texts against a query", response_model=RerankResponse, responses=TRUNCATION)
@@ -25,7 +23,7 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     """
     check_texts([body.query], settings)
     check_texts(body.candidates, settings)
-    name = engine.pick(body.model, (Modality.TEXT, Output.MULTI_VECTOR), prefer=HYBRID_FAMILY)
+    name = engine.pick(body.model, (Modality.TEXT, Output.MULTI_VECTOR), prefer=LATE_INTERACTION_FAMILY)
     if not body.candidates:
         return await json_response({"scores": []})
     candidates = [TextInput(text, Role.DOCUMENT, MULTI_VECTOR) for text in body.candidates]

@@ -2,30 +2,27 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import File, Form, Response, UploadFile
+from fastapi import File, Form, Response
 from fastapi.responses import StreamingResponse
 
-from app.api.encoding import TRUNCATION, json_response, required, truncation_headers
-from app.api.limits import check_texts
+from app.api.defaults import SIMILARITY_FAMILY, VISUAL_FAMILY
+from app.api.encoding import TRUNCATION, json_response, truncation_headers
+from app.api.match import Match, match_page
 from app.api.route import EngineDep, FormModelDep, SettingsDep, api_router
 from app.api.schemas.common import FormText, UploadedFile
 from app.api.schemas.similarity import InterpretResponse, QuerySingleResponse
-from app.api.visual import MULTI_VECTOR, VISUAL, read_images
 from app.api.zip_stream import zip_stream
 from app.core.errors import BadInputError, TooLargeError
 from app.core.heatmap import draw_heatmap
 from app.core.images import decode_image
-from app.core.similarity import hotspots, similarity_maps
-from app.core.types import Embedding, FloatArray, ImageInput, PatchGrid, Role, TextInput
-from app.engine.engine import Engine
+from app.core.similarity import hotspots
+from app.core.types import FloatArray
 from app.settings import Settings
 
 router = api_router("similarity")
 
-PREFERRED = "colpali"
 MAX_HEATMAP_PIXELS = 500_000_000
 """Most pixels that one request may have drawn, over all its heatmaps."""
 
@@ -45,21 +42,6 @@ HEATMAP_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A query laid over a page."""
-
-    page: ImageInput
-    width: int
-    height: int
-    grid: PatchGrid
-    tokens: tuple[str, ...]
-    maps: FloatArray
-    """Cosine similarities [n_tokens, n_patches_y, n_patches_x]."""
-    truncated: tuple[str, ...]
-    """Names what was cut, for the header."""
-
-
 @router.post(
     "/interpret",
     summary="Similarity maps of a query's tokens",
@@ -69,7 +51,7 @@ class Match:
 async def interpret(
     file: PageFile, query: QueryText, model: FormModelDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    match = await _match(engine, settings, file, query, engine.pick(model, *VISUAL, prefer="colqwen2.5"))
+    match = await match_page(engine, settings, file, query, model, VISUAL_FAMILY)
     content = {
         "query": query,
         "tokens": match.tokens,
@@ -95,7 +77,7 @@ async def interpret(
 async def query_single(
     file: PageFile, query: QueryText, model: FormModelDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    match = await _match(engine, settings, file, query, engine.pick(model, *VISUAL, prefer=PREFERRED))
+    match = await match_page(engine, settings, file, query, model, SIMILARITY_FAMILY)
     names = unique_names(match.tokens)
     content = {
         "query": query,
@@ -120,7 +102,7 @@ async def query_single_heatmap(
     settings: SettingsDep,
     token_idx: Annotated[int | None, Form(description="One token by its place; default: all in a ZIP.")] = None,
 ) -> Response:
-    match = await _match(engine, settings, file, query, engine.pick(model, *VISUAL, prefer=PREFERRED))
+    match = await match_page(engine, settings, file, query, model, SIMILARITY_FAMILY)
     headers = truncation_headers(match.truncated)
     if token_idx is not None:
         if not 0 <= token_idx < len(match.tokens):
@@ -149,31 +131,6 @@ def unique_names(tokens: Sequence[str]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-async def _match(engine: Engine, settings: Settings, file: UploadFile, query: str, name: str) -> Match:
-    check_texts([query], settings)
-    (page,) = await read_images([file])
-    image, text = await engine.encode(name, [page, TextInput(query, Role.QUERY, MULTI_VECTOR)])
-    tokens = required(text.multi_vector).tokens
-    if not tokens:
-        raise BadInputError("`query` holds no words; write what to look for.")
-    grid = required(required(image.multi_vector).grid)
-    maps = await asyncio.to_thread(_similarity_maps, text, image)
-    return Match(
-        page=page,
-        width=required(image.image_width),
-        height=required(image.image_height),
-        grid=grid,
-        tokens=tokens,
-        maps=maps,
-        truncated=("query",) if text.truncated else (),
-    )
-
-
-def _similarity_maps(text: Embedding, image: Embedding) -> FloatArray:
-    patches = required(image.multi_vector)
-    return similarity_maps(required(text.multi_vector).content, patches.content, required(patches.grid))
 
 
 def _token_similarity(index: int, similarity_map: FloatArray) -> dict[str, Any]:

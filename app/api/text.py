@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import Response
 
+from app.api.defaults import LATE_INTERACTION_FAMILY
 from app.api.encoding import TRUNCATION, json_response, required, truncated_indices
 from app.api.limits import check_texts
 from app.api.route import EngineDep, SettingsDep, api_router
@@ -24,8 +25,6 @@ from app.engine.engine import Engine
 from app.settings import Settings
 
 router = api_router("text")
-
-HYBRID_FAMILY = "bge-m3"
 
 
 @router.post("/vectorize", summary="One text into a dense vector", response_model=VectorResponse, responses=TRUNCATION)
@@ -79,7 +78,7 @@ async def _dense(
 async def _hybrid(engine: Engine, settings: Settings, options: HybridOptions, texts: Sequence[str]) -> list[Embedding]:
     check_texts(texts, settings)
     outputs = {Output.DENSE, Output.SPARSE} | ({Output.MULTI_VECTOR} if options.return_colbert else set())
-    name = engine.pick(options.model, *((Modality.TEXT, output) for output in outputs), prefer=HYBRID_FAMILY)
+    name = engine.pick(options.model, *((Modality.TEXT, output) for output in outputs), prefer=LATE_INTERACTION_FAMILY)
     return await engine.encode(name, [TextInput(text, Role.DOCUMENT, frozenset(outputs)) for text in texts])
 
 

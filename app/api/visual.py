@@ -1,13 +1,12 @@
 """Visual documents: patch grids, queries, pages."""
 
 import asyncio
-import re
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import File, Response, UploadFile
+from fastapi import File, Response
 
+from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.encoding import TRUNCATION, json_response, required, truncated_indices
 from app.api.limits import check_n_items, check_texts
 from app.api.route import EngineDep, FormModelDep, SettingsDep, api_router
@@ -20,18 +19,14 @@ from app.api.schemas.visual import (
     PatchesResponse,
     QueryEmbeddings,
 )
+from app.api.uploads import read_images
 from app.core.errors import BadInputError
-from app.core.types import Embedding, ImageInput, Modality, Output, Role, TextInput
+from app.core.types import Embedding, Role, TextInput
 from app.families.base import EmbeddingModel
 
 router = api_router("visual documents")
 
-VISUAL = ((Modality.IMAGE, Output.MULTI_VECTOR), (Modality.TEXT, Output.MULTI_VECTOR))
-"""What a model needs for pages and queries in one space."""
-MULTI_VECTOR = frozenset({Output.MULTI_VECTOR})
-PREFERRED = "colqwen2.5"
 MAX_SIDE = 1_000_000
-SAFE_FILENAME = re.compile(r"[\w.\- ]{1,80}")
 
 
 @router.post(
@@ -42,7 +37,7 @@ SAFE_FILENAME = re.compile(r"[\w.\- ]{1,80}")
 )
 async def count_patches(body: PatchesRequest, engine: EngineDep, settings: SettingsDep) -> Response:
     check_n_items(len(body.dimensions), settings)
-    model = await engine.model(engine.pick(body.model, VISUAL[0], prefer=PREFERRED))
+    model = await engine.model(engine.pick(body.model, PAGES_AND_QUERIES[0], prefer=VISUAL_FAMILY))
     results = await asyncio.to_thread(lambda: [_count_patches(model, size) for size in body.dimensions])
     return await json_response({"results": results})
 
@@ -52,7 +47,7 @@ async def embed_queries(body: EmbedQueriesRequest, engine: EngineDep, settings: 
     if not body.queries:
         raise BadInputError("`queries` is empty; send at least one.")
     check_texts(body.queries, settings)
-    name = engine.pick(body.model, *VISUAL, prefer=PREFERRED)
+    name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
     embeddings = await engine.encode(name, [TextInput(text, Role.QUERY, MULTI_VECTOR) for text in body.queries])
     rows = [required(embedding.multi_vector).vectors for embedding in embeddings]
     return await json_response({"embeddings": rows}, truncated_indices(embeddings))
@@ -66,19 +61,9 @@ async def embed_images(
     settings: SettingsDep,
 ) -> Response:
     check_n_items(len(files), settings)
-    name = engine.pick(model, *VISUAL, prefer=PREFERRED)
+    name = engine.pick(model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
     embeddings = await engine.encode(name, await read_images(files))
     return await json_response({"embeddings": [_image_embedding(embedding) for embedding in embeddings]})
-
-
-async def read_images(files: Sequence[UploadFile]) -> list[ImageInput]:
-    """Uploaded files as inputs that error messages name by place and, where it is harmless, by filename."""
-    return [ImageInput(await file.read(), _label(number, file.filename)) for number, file in enumerate(files, 1)]
-
-
-def _label(number: int, filename: str | None) -> str:
-    harmless = filename and SAFE_FILENAME.fullmatch(filename)
-    return f"File {number} ({filename})" if harmless else f"File {number}"
 
 
 def _count_patches(model: EmbeddingModel, size: ImageSize) -> dict[str, Any]:

@@ -78,11 +78,19 @@ def test_names_are_unique_even_if_tokens_look_like_them(tokens: list[str], names
 
 
 @pytest.mark.parametrize("path", ["/interpret", "/query/single", "/query/single/heatmap"])
-@pytest.mark.parametrize("query", [" ", "\n\t"])
+@pytest.mark.parametrize("query", ["", " ", "\n\t"])
 async def test_a_query_without_words_is_refused(client: httpx.AsyncClient, path: str, query: str) -> None:
     answer = await post(client, path, query)
     assert answer.status_code == 400
     assert "query" in answer.json()["detail"]
+
+
+async def test_a_query_of_too_many_tokens_is_refused(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.match.MAX_QUERY_TOKENS", 2)
+    assert (await post(client, "/query/single", "red bees")).status_code == 200
+    assert (await post(client, "/query/single", "red bees green")).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/interpret", "/query/single", "/query/single/heatmap"])
