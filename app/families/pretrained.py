@@ -78,7 +78,8 @@ def merge_adapter(module: Any, folder: Path, key_mapping: Mapping[str, str]) -> 
     config = LoraConfig.from_pretrained(str(folder))
     if config.peft_type != "LORA":
         raise ModelLoadError(f"The adapter is of the type {config.peft_type}; only LoRA adapters can be loaded.")
-    config.target_modules = sorted({name.split(".lora_")[0].removeprefix(_ADAPTER_PREFIX) for name in weights})
+    adapted_names = {name.split(".lora_")[0].removeprefix(_ADAPTER_PREFIX) for name in weights if ".lora_" in name}
+    config.target_modules = sorted(adapted_names)
     config.inference_mode = True
     adapted = PeftModel(module, config)
     report = set_peft_model_state_dict(adapted, weights)
@@ -118,7 +119,10 @@ def load_part(part_class: Any, checkpoint: Checkpoint, *files: str) -> Any:
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
-    """Token ids of a prompt, special tokens in it read as such."""
+    """Token ids of a prompt. Raises `ModelLoadError` if the tokenizer does not know a special token in it."""
+    for token in re.findall(r"<[^<>]+>", text):
+        if tokenizer.token_to_id(token) is None:
+            raise ModelLoadError(f"The checkpoint's tokenizer does not know {token}: it is not of this family.")
     return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
 

@@ -64,8 +64,8 @@ class VisualModel(TorchModel):
         self._tokenizer = tokenizer
         self._image_processor = image_processor
         self._image_token_id: int = module.config.image_token_id
+        # Pixels of a resized image across one visual token.
         self._token_side: int = (info.patch_size or 1) * (info.spatial_merge_size or 1)
-        """Pixels of a resized image across one visual token."""
         self._before_text = ids_of(tokenizer, self.before_text)
         self._after_query = ids_of(tokenizer, self.augmentation) * N_AUGMENTATION_TOKENS
         self._before_image = ids_of(tokenizer, self.before_image)

@@ -62,6 +62,12 @@ def change_weights(folder: Path, change: Change, name: str = "model.safetensors"
     save_file(weights, folder / name, metadata={"format": "pt"})
 
 
+def change_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Of the image processor."""
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | settings), encoding="utf-8")
+
+
 class TestLayouts:
     @pytest.mark.parametrize("layout", [layouts.saved_today, layouts.flat_config])
     def test_weights_are_the_same_under_old_and_new_names(
@@ -105,6 +111,25 @@ class TestLayouts:
         np.testing.assert_array_equal(rows(load(family, copy)), expected)
 
 
+class TestVisualTokens:
+    """The checkpoint's image processor says how many pixels a page has; 768 tokens are the most in any case."""
+
+    @pytest.mark.parametrize(
+        ("settings", "least", "most"),
+        [
+            ({"max_pixels": 100 * 28 * 28}, 80, 100),
+            ({"max_pixels": 2000 * 28 * 28}, 700, 768),
+            # As the processors of some hub checkpoints have it: the old name beside the new one, and it counts.
+            ({"max_pixels": 768 * 28 * 28, "size": {"shortest_edge": 3136, "longest_edge": 12845056}}, 700, 768),
+            ({"max_pixels": None, "size": {"shortest_edge": 3136, "longest_edge": 200 * 28 * 28}}, 160, 200),
+        ],
+    )
+    def test_limit(self, models_dir: Path, tmp_path: Path, settings: dict[str, Any], least: int, most: int) -> None:
+        folder = Path(shutil.copytree(models_dir / layouts.published("colqwen2.5", models_dir), tmp_path / "copy"))
+        change_settings(folder, settings)
+        assert least <= load("colqwen2.5", folder).patch_grid(3000, 2000).n_patches <= most
+
+
 class TestRefusals:
     """Random numbers in place of weights, and weights without a place, are errors."""
 
@@ -134,9 +159,14 @@ class TestRefusals:
         with pytest.raises(ModelLoadError, match=file):
             load(family, copy)
 
+    def test_a_tokenizer_of_another_family(self, models_dir: Path, tmp_path: Path) -> None:
+        folder = Path(shutil.copytree(models_dir / layouts.published("colqwen2", models_dir), tmp_path / "copy"))
+        shutil.copy(models_dir / layouts.published("colpali", models_dir) / "tokenizer.json", folder)
+        with pytest.raises(ModelLoadError, match="does not know"):
+            load("colqwen2", folder)
+
     def test_a_filter_other_than_bicubic(self, family: str, copy: Path) -> None:
-        file = copy / "preprocessor_config.json"
-        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"resample": 0}), encoding="utf-8")
+        change_settings(copy, {"resample": 0})
         with pytest.raises(ModelLoadError, match="bicubic"):
             load(family, copy)
 
