@@ -144,6 +144,7 @@ def test_exif_orientation_is_applied_once(
     assert pixel(image, *blue_corner)[2] > 180
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_does_not_spoil_the_picture() -> None:
     data = encoded(picture(), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + b"\xff" * 9)
     assert decoded(data).size == (32, 24)

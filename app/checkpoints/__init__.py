@@ -1,0 +1,1 @@
+"""Checkpoints on disk: finding, downloading, checking and converting them."""
