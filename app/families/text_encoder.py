@@ -60,7 +60,7 @@ class TextEncoderModel(TorchModel):
 
     def prepare_tokens(self, text: str, outputs: frozenset[Output]) -> Prepared:
         """Tokenize the text as it stands."""
-        tokenized = self.tokenizer.tokenize(text)
+        tokenized = self.tokenizer.tokenize(text, with_pieces=Output.MULTI_VECTOR in outputs)
         return Prepared(
             inputs={"input_ids": tokenized.ids, "pieces": tokenized.pieces},
             n_tokens=len(tokenized.ids),

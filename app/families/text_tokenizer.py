@@ -24,7 +24,7 @@ class TokenizedText:
     ids: Tensor
     """[n_tokens] int64, special tokens included."""
     pieces: tuple[str, ...]
-    """The tokenizer's pieces of the text itself: `ids[1 : 1 + len(pieces)]`."""
+    """The tokenizer's pieces of the text itself: `ids[1 : 1 + len(pieces)]`. Empty if they were not asked for."""
     truncated: bool
 
 
@@ -59,14 +59,14 @@ class TextTokenizer:
         """Vocabulary ids of special tokens by their role: `cls_token`, `pad_token`, ..."""
         return [getattr(self._tokenizer, f"{name}_id") for name in names]
 
-    def tokenize(self, text: str) -> TokenizedText:
+    def tokenize(self, text: str, *, with_pieces: bool = False) -> TokenizedText:
         """Ids and pieces of the text, cut to `max_tokens`; the closing special token stays."""
         encoding = self._encode_head(text)
         ids: list[int] = encoding.ids
         truncated = len(ids) > self._max_tokens
         if truncated:
             ids = [*ids[: self._max_tokens - 1], ids[-1]]
-        pieces = tuple(encoding.tokens[1 : len(ids) - 1])
+        pieces = tuple(encoding.tokens[1 : len(ids) - 1]) if with_pieces else ()
         return TokenizedText(torch.tensor(ids), pieces, truncated)
 
     def _encode_head(self, text: str) -> Encoding:

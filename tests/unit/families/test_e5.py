@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from transformers import BertConfig, BertModel, BertTokenizer
+from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
 from app.core.errors import ModelLoadError
 from app.core.types import Output, Role, TextInput
@@ -44,9 +44,10 @@ def test_info_is_read_from_the_checkpoint(checkpoints: dict[str, Path]) -> None:
 
 def test_the_role_decides_the_prefix(checkpoints: dict[str, Path]) -> None:
     model = load(checkpoints["e5"])
-    pieces = {role: model.prepare_text(TextInput("moon", role)).inputs["pieces"] for role in Role}
-    assert "".join(pieces[Role.QUERY]) == "▁query:▁moon"
-    assert "".join(pieces[Role.DOCUMENT]) == "▁passage:▁moon"
+    tokenizer = AutoTokenizer.from_pretrained(checkpoints["e5"])
+    for role, text in {Role.QUERY: "query: moon", Role.DOCUMENT: "passage: moon"}.items():
+        ids = model.prepare_text(TextInput("moon", role)).inputs["input_ids"]
+        assert ids.tolist() == tokenizer(text).input_ids
 
 
 def test_long_texts_are_cut_and_marked(checkpoints: dict[str, Path]) -> None:
