@@ -1,5 +1,9 @@
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import pytest
 import torch
@@ -92,12 +96,34 @@ def test_what_a_killed_process_left_is_replaced(server: HubServer, hub: Hub, mod
     assert files(download(REPO, None, models_dir, hub)) == CONVERTED
 
 
-def test_several_at_once_end_with_one_folder(server: HubServer, hub: Hub, models_dir: Path, tmp_path: Path) -> None:
-    server.repos[REPO] = bge_m3_pickles(tmp_path / "source")
+class HubForAll(Hub):
+    """Lets its callers go on only when all of them have their download."""
+
+    def __init__(self, folder: Path, callers: int) -> None:
+        super().__init__()
+        self._folder = folder
+        self._all_here = Barrier(callers)
+
+    def download(self, repo: str, revision: str | None, allow: Sequence[str], ignore: Sequence[str] = ()) -> Path:
+        self._all_here.wait(timeout=30)
+        return self._folder
+
+
+def test_of_several_at_once_one_converts(models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = []
+
+    def copytree(source: Path, target: Path, ignore: Any) -> None:
+        copies.append(target)
+        genuine_copytree(source, target, ignore=ignore)
+
+    genuine_copytree = shutil.copytree
+    monkeypatch.setattr("shutil.copytree", copytree)
+    hub = HubForAll(bge_m3_pickles(tmp_path / "source"), callers=4)
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(lambda _: download(REPO, None, models_dir, hub), range(4)))
     assert folders == {models_dir / REPO}
     assert files(models_dir / REPO) == CONVERTED
+    assert len(copies) == 1
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,17 @@ def test_an_adapter_and_its_base_come_from_the_hub(
     assert "model.safetensors" in files(checkpoint.base)
 
 
+def test_an_adapter_that_is_called_as_its_base_is_not_its_own_base(
+    server: HubServer, hub: Hub, models_dir: Path, tmp_path: Path
+) -> None:
+    folder = adapter(models_dir / "base", "other/base")
+    server.repos["other/base"] = safetensors_model(tmp_path / "base")
+    checkpoint = resolve("base", None, models_dir, hub)
+    assert checkpoint.path == folder.resolve()
+    assert checkpoint.base is not None
+    assert "model.safetensors" in files(checkpoint.base)
+
+
 def test_the_bases_revision_is_the_one_that_the_adapter_names(
     server: HubServer, hub: Hub, models_dir: Path, tmp_path: Path
 ) -> None:
