@@ -61,7 +61,7 @@ class TextTokenizer:
 
     def tokenize(self, text: str, *, with_pieces: bool = False) -> TokenizedText:
         """Ids and pieces of the text, cut to `max_tokens`; the closing special token stays."""
-        encoding = self._encode_head(text)
+        encoding = self._encode_head(text, with_pieces)
         ids: list[int] = encoding.ids
         truncated = len(ids) > self._max_tokens
         if truncated:
@@ -69,7 +69,7 @@ class TextTokenizer:
         pieces = tuple(encoding.tokens[1 : len(ids) - 1]) if with_pieces else ()
         return TokenizedText(torch.tensor(ids), pieces, truncated)
 
-    def _encode_head(self, text: str) -> Encoding:
+    def _encode_head(self, text: str, with_pieces: bool) -> Encoding:
         """Encode the whole text, or as much of its beginning as is sure to hold `max_tokens`.
 
         These tokenizers split at white space before anything else, so what precedes a space has the
@@ -78,14 +78,15 @@ class TextTokenizer:
         n_chars = self._max_tokens * CHARS_A_TOKEN
         while n_chars < len(text):
             space = max(text.rfind(" ", 0, n_chars), text.rfind("\n", 0, n_chars))
-            if space > 0 and len(encoding := self._encode(text[:space])) > self._max_tokens:
+            if space > 0 and len(encoding := self._encode(text[:space], with_pieces)) > self._max_tokens:
                 return encoding
             n_chars *= 4
-        return self._encode(text)
+        return self._encode(text, with_pieces)
 
-    def _encode(self, text: str) -> Encoding:
-        # Unlike `encode`, a batch releases the interpreter lock.
-        encoding: Encoding = self._backend.encode_batch([text])[0]
+    def _encode(self, text: str, with_pieces: bool) -> Encoding:
+        # Batches release the interpreter lock, single texts do not. The fast kind leaves the pieces empty.
+        encode = self._backend.encode_batch if with_pieces else self._backend.encode_batch_fast
+        encoding: Encoding = encode([text])[0]
         return encoding
 
     def _token_text(self, token_id: int) -> str:
