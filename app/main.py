@@ -48,11 +48,12 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
         )
         engine = Engine(registry, threads, device=settings.device, default_text=default_text)
         app.state.engine = engine
-        preloading = asyncio.create_task(engine.preload(_preloaded(settings.preload, configs)))
+        # `device` imports torch, which takes a second or two that the first request need not wait for.
+        warmup = asyncio.gather(engine.device(), engine.preload(_preloaded(settings.preload, configs)))
         try:
             yield
         finally:
-            preloading.cancel()
+            warmup.cancel()
             await engine.close()
 
     app = FastAPI(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)

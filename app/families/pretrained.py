@@ -12,10 +12,14 @@ from typing import Any
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers.utils import logging
 
 from app.core.errors import ModelLoadError
 from app.families.base import Checkpoint, LoadOptions
 from app.families.torch_model import torch_dtype
+
+# A bar for weights that take a tenth of a second says nothing; downloads keep theirs.
+logging.disable_progress_bar()
 
 _ADAPTER_PREFIX = "base_model.model."
 
