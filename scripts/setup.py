@@ -92,7 +92,7 @@ class Environment:
 def main() -> None:
     if sys.version_info < MIN_PYTHON:
         go_on_with_newer_python()
-    arguments = parse_arguments()
+    arguments = parse_arguments(sys.argv[1:])
     venv = Environment(ROOT / ".venv")
     venv.create(sys.executable)
     venv.layer("runtime", [REQUIREMENTS], lambda: install_runtime(venv, arguments.torch))
@@ -105,7 +105,7 @@ def main() -> None:
         oracle.layer("oracle", [REQUIREMENTS, DEV, ORACLE], lambda: install_oracle(oracle, venv))
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--dev", action="store_true", help="also install what tests and checks need")
     parser.add_argument("--gpu", action="store_true", help="also install what only an NVIDIA GPU uses")
@@ -115,7 +115,7 @@ def parse_arguments() -> argparse.Namespace:
         default="auto",
         help="which build of torch; auto: CUDA if this machine has an NVIDIA GPU (default)",
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def install_runtime(venv: Environment, torch: str) -> None:
