@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from pathlib import Path, PurePosixPath
 
 
@@ -16,18 +17,23 @@ class Instruction:
 
     @property
     def words(self) -> list[str]:
-        """The value's words without options such as `--from=build`."""
-        return [word for word in shlex.split(self.value) if not word.startswith("--")]
+        """The value's words after options such as `--from=build`."""
+        return list(dropwhile(_is_option, shlex.split(self.value)))
 
     @property
     def options(self) -> dict[str, str]:
-        options = (word[2:].partition("=") for word in shlex.split(self.value) if word.startswith("--"))
+        """`{"from": "build"}`"""
+        options = (word[2:].partition("=") for word in takewhile(_is_option, shlex.split(self.value)))
         return {name: value for name, _, value in options}
 
     @property
     def command(self) -> list[str]:
         """The list in `CMD [...]` or `HEALTHCHECK ... CMD [...]`."""
         return json.loads(self.value[self.value.index("[") :])
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("--")
 
 
 def read_dockerfile(path: Path) -> list[Instruction]:

@@ -39,6 +39,8 @@ def instructions_of(service: str) -> list[Instruction]:
 
 
 def tracked_files() -> set[str]:
+    if not (REPO / ".git").exists() or not shutil.which("git"):
+        return {str(file.relative_to(REPO)) for file in REPO.rglob("*") if file.is_file()}
     done = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True)
     return set(done.stdout.split("\0"))
 
