@@ -2,10 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-CHECKED := app scripts tests generate_openapi.py
+CHECKED := app scripts tests examples generate_openapi.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format openapi setup setup-dev setup-gpu clean distclean
+.PHONY: help run serve test check format openapi settings setup setup-dev setup-gpu clean distclean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ format: setup-dev ## Format the code and fix what can be fixed
 
 openapi: setup-dev ## Write openapi.json anew
 	@$(BIN)/python generate_openapi.py
+
+settings: setup-dev ## Write the table of settings in README.md anew
+	@$(BIN)/python -m scripts.settings_table
 
 setup: ## Make .venv with what the server needs
 	@$(PYTHON) -m scripts.setup

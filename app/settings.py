@@ -11,7 +11,9 @@ REPO = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """The server's settings; each field is the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, protected_namespaces=()
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on. Set an API_KEY before you open it to others.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
