@@ -77,6 +77,8 @@ class ModelInfo:
     """Bytes that its weights and buffers take on the device."""
     attention: str = "sdpa"
     """`sdpa`, `flash_attention_2` or `eager`"""
+    pads: bool = True
+    """True if inputs of one batch are padded to the longest of them; False if a batch costs the sum of its tokens."""
     patch_size: int | None = None
     spatial_merge_size: int | None = None
     image_token_id: int | None = None

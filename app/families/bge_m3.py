@@ -68,7 +68,7 @@ class BgeM3Model(TextEncoderModel):
         return self.prepare_tokens(item.text, item.outputs)
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        hidden, _ = self.hidden_states(batch)
+        hidden = self.hidden_states(batch)
         dense = self._dense(batch, hidden)
         sparse = self._sparse(batch, hidden)
         multi_vector = self._multi_vector(batch, hidden)
@@ -83,14 +83,17 @@ class BgeM3Model(TextEncoderModel):
             for index, item in enumerate(batch)
         ]
 
-    def _dense(self, batch: Sequence[Prepared], hidden: Tensor) -> dict[int, FloatArray]:
+    def _dense(self, batch: Sequence[Prepared], hidden: Sequence[Tensor]) -> dict[int, FloatArray]:
         """By index of the input, for those that want it: the first token's hidden state, normalized."""
         wanting = _wanting(batch, Output.DENSE)
-        return dict(zip(wanting, to_numpy(normalize(hidden[wanting, 0], dim=-1)), strict=True))
+        if not wanting:
+            return {}
+        first = torch.stack([hidden[index][0] for index in wanting])
+        return dict(zip(wanting, to_numpy(normalize(first, dim=-1)), strict=True))
 
-    def _sparse(self, batch: Sequence[Prepared], hidden: Tensor) -> dict[int, SparseEmbedding]:
+    def _sparse(self, batch: Sequence[Prepared], hidden: Sequence[Tensor]) -> dict[int, SparseEmbedding]:
         """For those that want it: a weight for each of their vocabulary ids."""
-        rows = {index: hidden[index, : batch[index].n_tokens] for index in _wanting(batch, Output.SPARSE)}
+        rows = {index: hidden[index] for index in _wanting(batch, Output.SPARSE)}
         weights = _computed_together(lambda tokens: torch.relu(self.module.sparse_linear(tokens)), rows)
         return {
             index: self._sparse_embedding(batch[index].inputs["input_ids"].numpy(), row_weights[:, 0])
@@ -106,9 +109,9 @@ class BgeM3Model(TextEncoderModel):
         ids = unique_ids[kept]
         return SparseEmbedding(ids, highest[kept], tuple(map(self.tokenizer.token_text, ids.tolist())))
 
-    def _multi_vector(self, batch: Sequence[Prepared], hidden: Tensor) -> dict[int, MultiVectorEmbedding]:
+    def _multi_vector(self, batch: Sequence[Prepared], hidden: Sequence[Tensor]) -> dict[int, MultiVectorEmbedding]:
         """For those that want it: a unit vector for each token but the first; the last one is the closing `</s>`."""
-        rows = {index: hidden[index, 1 : batch[index].n_tokens] for index in _wanting(batch, Output.MULTI_VECTOR)}
+        rows = {index: hidden[index][1:] for index in _wanting(batch, Output.MULTI_VECTOR)}
         vectors = _computed_together(lambda tokens: normalize(self.module.colbert_linear(tokens), dim=-1), rows)
         return {
             index: MultiVectorEmbedding(row_vectors, batch[index].inputs["pieces"])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -47,8 +48,7 @@ class E5Model(TextEncoderModel):
         return self.prepare_tokens(PREFIXES[item.role] + item.text, item.outputs)
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        hidden, mask = self.hidden_states(batch)
-        means = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        means = torch.stack([rows.mean(dim=0) for rows in self.hidden_states(batch)])
         vectors = to_numpy(normalize(means, dim=-1))
         return [
             Embedding(n_tokens=item.n_tokens, truncated=item.truncated, dense=vector)

@@ -13,6 +13,7 @@ from app.core.errors import ModelLoadError
 from app.core.types import Output
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.files import read_json
+from app.families.packed_encoder import PackedEncoder
 from app.families.pretrained import load_pretrained
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import TorchModel, choose_attention, memory_bytes
@@ -68,15 +69,18 @@ class TextEncoderModel(TorchModel):
             truncated=tokenized.truncated,
         )
 
-    def hidden_states(self, batch: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
-        """The last hidden states [batch, longest, dim], float32, and the mask [batch, longest], True for tokens."""
-        ids = pad_sequence(
-            [item.inputs["input_ids"] for item in batch], batch_first=True, padding_value=self.tokenizer.pad_id
-        ).to(self.info.device)
-        n_tokens = torch.tensor([item.n_tokens for item in batch], device=ids.device)
+    def hidden_states(self, batch: Sequence[Prepared]) -> list[Tensor]:
+        """The last hidden states of each text, [n_tokens, dim] float32, in order and without padding."""
+        texts = [item.inputs["input_ids"].to(self.info.device) for item in batch]
+        states = self._padded_states(texts) if self.info.pads else PackedEncoder(self.encoder)(texts)
+        return [rows.float() for rows in states]
+
+    def _padded_states(self, texts: Sequence[Tensor]) -> list[Tensor]:
+        ids = pad_sequence(list(texts), batch_first=True, padding_value=self.tokenizer.pad_id)
+        n_tokens = torch.tensor([len(text) for text in texts], device=ids.device)
         mask = torch.arange(ids.shape[1], device=ids.device) < n_tokens[:, None]
-        output = self.encoder(input_ids=ids, attention_mask=mask.long())
-        return output.last_hidden_state.float(), mask
+        states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]
 
 
 def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Any:
@@ -114,4 +118,6 @@ def model_info(module: nn.Module, config: Any, options: LoadOptions, n_tokens: i
         dtype=options.dtype,
         memory_bytes=memory_bytes(module),
         attention=config._attn_implementation,
+        # One attention call a text costs little on a CPU; a GPU would wait for the launches.
+        pads=options.device != "cpu",
     )
