@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -14,9 +13,9 @@ import app as package
 from app import api
 from app.checkpoints.hub import Hub
 from app.checkpoints.resolve import resolve
-from app.engine.batcher import BatchLimits
 from app.engine.config import ModelConfig, configure, read_models_file
 from app.engine.engine import Engine
+from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader
 from app.engine.model_runner import RunnerLimits
 from app.engine.registry import Loader, ModelRegistry
@@ -38,7 +37,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
+        threads = PrepareThreads(settings.prepare_threads)
         registry = ModelRegistry(
             configs,
             loader or checkpoint_loader(settings, threads),
@@ -75,7 +74,7 @@ def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None
     return configure(read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir)
 
 
-def checkpoint_loader(settings: Settings, threads: ThreadPoolExecutor) -> CheckpointLoader:
+def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> CheckpointLoader:
     """The loader that serves real checkpoints, from the models folder or the hub."""
     downloads = hub(settings)
 
@@ -87,7 +86,9 @@ def checkpoint_loader(settings: Settings, threads: ThreadPoolExecutor) -> Checkp
         device=settings.device,
         dtype=settings.dtype,
         limits=RunnerLimits(
-            batch=BatchLimits(settings.max_batch_tokens, settings.max_batch_items, settings.max_wait_ms),
+            max_batch_tokens=settings.max_batch_tokens,
+            max_batch_items=settings.max_batch_items,
+            max_wait_ms=settings.max_wait_ms,
             max_queue_items=settings.max_queue_items,
             max_image_pixels=int(settings.max_image_megapixels * 1_000_000),
         ),

@@ -57,10 +57,16 @@ class Settings(BaseSettings):
     max_queue_items: int = Field(
         4096, ge=1, description="Inputs that wait for one model; a request that would exceed it gets 503."
     )
-    max_batch_tokens: int = Field(16384, ge=1, description="Tokens that a model computes at once, padding included.")
+    max_batch_tokens: int | None = Field(
+        None, ge=1, description="Tokens that a model computes at once. None: 1024 on a CPU, 16384 on a GPU."
+    )
     max_batch_items: int = Field(64, ge=1, description="Inputs that a model computes at once.")
-    max_wait_ms: float = Field(2.0, ge=0, description="How long a batch waits for company, in milliseconds.")
-    prepare_threads: int = Field(2, ge=1, description="Threads that tokenize, decode and resize.")
+    max_wait_ms: float = Field(
+        2.0, ge=0, description="How long a batch waits for inputs that are being prepared, in milliseconds."
+    )
+    prepare_threads: int = Field(
+        2, ge=1, description="Threads that tokenize, decode and resize; queries have one more of their own."
+    )
     stuck_after_s: float = Field(
         300, gt=0, description="A model that computes one batch for longer makes /health answer 503."
     )

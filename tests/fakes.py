@@ -7,7 +7,6 @@ every other word has a direction of its own. So `red` finds the red part of a pi
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -25,8 +24,8 @@ from app.core.types import (
     SparseEmbedding,
     TextInput,
 )
-from app.engine.batcher import BatchLimits
 from app.engine.config import ModelConfig
+from app.engine.lane import PrepareThreads
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.families.base import Checkpoint, EmbeddingModel, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
@@ -161,7 +160,7 @@ class FakeLoader:
         self.may_load = threading.Event()
         """Cleared by a test that wants loading to last."""
         self.may_load.set()
-        self._threads = ThreadPoolExecutor(2)
+        self._threads = PrepareThreads(2)
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
         if self.broken is not None:
@@ -171,7 +170,7 @@ class FakeLoader:
     def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
         self.may_load.wait(timeout=60)
         model = self.models[config.name] = FakeModel(config.spec, self._before_encode)
-        return ModelRunner(config.name, model, RunnerLimits(BatchLimits(max_wait_ms=0)), self._threads)
+        return ModelRunner(config.name, model, RunnerLimits(max_wait_ms=0), self._threads)
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
         return 1 << 20

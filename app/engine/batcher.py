@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.core.errors import ManyvecError, ShuttingDownError
@@ -19,7 +20,13 @@ class BatchLimits:
     """Tokens in a batch, padding included; an input that is longer is computed alone."""
     max_batch_items: int = 64
     max_wait_ms: float = 2.0
-    """How long the oldest entry waits for company, in milliseconds."""
+    """How long the oldest entry waits for inputs that are being prepared, in milliseconds."""
+    pads: bool = True
+    """True if a batch's inputs are padded to the longest of them."""
+
+    def n_computed(self, n_tokens: int, n_items: int, longest: int) -> int:
+        """Tokens that the model computes for a batch of `n_items` with `n_tokens` in all."""
+        return n_items * longest if self.pads else n_tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +53,17 @@ class Batcher:
         self._waiting: list[Entry] = []
         self._changed = threading.Condition()
         self._closed = False
+        self._n_expected = 0
+        """Inputs that are being prepared and will be submitted in a moment."""
+
+    @contextmanager
+    def expecting(self, n_items: int) -> Iterator[None]:
+        """Around the preparation of inputs: a batch that would leave meanwhile waits for them."""
+        self._expect(n_items)
+        try:
+            yield
+        finally:
+            self._expect(-n_items)
 
     def submit(self, entry: Entry) -> Future[Embedding]:
         """Queue an entry. Raises `ShuttingDownError` once the batcher is closed."""
@@ -89,14 +107,19 @@ class Batcher:
         for entry in abandoned:
             entry.fail(error)
 
+    def _expect(self, n_items: int) -> None:
+        with self._changed:
+            self._n_expected += n_items
+            self._changed.notify()
+
     def _drop_cancelled(self) -> None:
         self._waiting = [entry for entry in self._waiting if not entry.future.cancelled()]
 
     def _wait_for_company_s(self) -> float:
-        """Seconds left until the next batch must leave; 0 if it is full or nobody may come any more."""
+        """Seconds left until the next batch must leave; 0 if it is full or nobody is on the way."""
         tokens = sum(entry.prepared.n_tokens for entry in self._waiting)
         full = tokens >= self._limits.max_batch_tokens or len(self._waiting) >= self._limits.max_batch_items
-        if self._closed or full:
+        if full or not self._n_expected:
             return 0.0
         return self._waiting[0].submitted_at + self._limits.max_wait_ms / 1000 - self._clock()
 
@@ -109,19 +132,21 @@ class Batcher:
 
 
 def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
-    """The oldest entry and those that fit it best: equal batch key, nearest in length, within the limits.
+    """The oldest entry and those that go best with it: equal batch key, within the limits.
 
-    The oldest is always in, so an entry waits at most for those that came before it.
+    Where batches are padded these are the nearest in length, elsewhere the next in the queue. The oldest is
+    always in, so an entry waits at most for those that came before it.
     """
     oldest = waiting[0]
-    length = oldest.prepared.n_tokens
     company = [entry for entry in waiting[1:] if entry.prepared.batch_key == oldest.prepared.batch_key]
-    company.sort(key=lambda entry: abs(entry.prepared.n_tokens - length))
-    batch, longest = [oldest], length
+    if limits.pads:
+        company.sort(key=lambda entry: abs(entry.prepared.n_tokens - oldest.prepared.n_tokens))
+    batch, n_tokens, longest = [oldest], oldest.prepared.n_tokens, oldest.prepared.n_tokens
     for entry in company:
+        n_tokens += entry.prepared.n_tokens
         longest = max(longest, entry.prepared.n_tokens)
         n_items = len(batch) + 1
-        if n_items > limits.max_batch_items or n_items * longest > limits.max_batch_tokens:
+        if n_items > limits.max_batch_items or limits.n_computed(n_tokens, n_items, longest) > limits.max_batch_tokens:
             break
         batch.append(entry)
     return batch

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from app.core.errors import ModelNotFoundError, UnsupportedTaskError
 from app.core.types import Embedding, ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
+from app.engine.lane import PrepareThreads
 from app.engine.loader import resolve_device
 from app.engine.registry import ModelRegistry, ModelState, ModelStatus
 from app.families.base import EmbeddingModel
@@ -20,7 +20,7 @@ class Engine:
     def __init__(
         self,
         registry: ModelRegistry,
-        threads: ThreadPoolExecutor,
+        threads: PrepareThreads,
         *,
         device: str = "auto",
         default_text: str | None = None,
@@ -87,7 +87,7 @@ class Engine:
     async def close(self) -> None:
         """Finish what was accepted, then free everything."""
         await self._registry.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 def _requested(requested: str, configs: Sequence[ModelConfig], able: Sequence[ModelConfig]) -> str:

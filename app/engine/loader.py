@@ -4,12 +4,12 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
 from functools import cache
 from pathlib import Path
 
 from app.core.errors import ManyvecError, ModelLoadError
 from app.engine.config import ModelConfig
+from app.engine.lane import PrepareThreads
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import load_class
@@ -29,7 +29,7 @@ class CheckpointLoader:
         device: str,
         dtype: str,
         limits: RunnerLimits,
-        threads: Executor,
+        threads: PrepareThreads,
     ) -> None:
         self._resolve = resolve
         self._device = device

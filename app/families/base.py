@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from app.core.errors import UnsupportedTaskError
-from app.core.types import Embedding, ImageInput, Modality, Output, PatchGrid, TextInput
+from app.core.types import NO_LIMITS, Embedding, ImageInput, ImageLimits, Modality, Output, PatchGrid, TextInput
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -102,7 +102,7 @@ class EmbeddingModel(ABC):
     """A loaded model of one family.
 
     `prepare_*` run in several threads at once and must not change the model's state (a fast tokenizer's
-    truncation and padding are such state). `encode` is called from one thread at a time.
+    truncation and padding are such state). `encode` runs in two threads at once, for queries and for bulk work.
     """
 
     spec: ClassVar[FamilySpec]
@@ -131,8 +131,11 @@ class EmbeddingModel(ABC):
         Raises `OutOfMemoryError` when the batch does not fit; the caller splits it and tries again.
         """
 
-    def patch_grid(self, width: int, height: int) -> PatchGrid:
-        """The grid for an image of that size in pixels, by the model's own processor. Raises `BadInputError`."""
+    def patch_grid(self, width: int, height: int, limits: ImageLimits = NO_LIMITS) -> PatchGrid:
+        """The grid for an image of that size in pixels, by the model's own processor.
+
+        Raises `BadInputError`, also for limits that the model cannot keep.
+        """
         raise UnsupportedTaskError(f"Models of the family {self.spec.name} have no patches.")
 
     def close(self) -> None:  # noqa: B027 - most families have nothing to do here

@@ -44,6 +44,11 @@ def test_the_token_limit_counts_padding() -> None:
     assert lengths(select_batch(waiting, AT_ONCE)) == [40, 40]
 
 
+def test_without_padding_the_sum_of_tokens_counts_and_the_order_stays() -> None:
+    unpadded = BatchLimits(max_batch_tokens=100, max_batch_items=4, pads=False)
+    assert lengths(select_batch([entry(60), entry(1), entry(39), entry(1)], unpadded)) == [60, 1, 39]
+
+
 def test_an_input_longer_than_the_limit_is_computed_alone() -> None:
     assert lengths(select_batch([entry(1000), entry(1)], AT_ONCE)) == [1000]
 
@@ -95,25 +100,39 @@ def test_when_all_callers_left_take_waits_for_new_work() -> None:
     assert taken.result(timeout=10) == [newcomer]
 
 
-def test_a_batch_waits_for_company_until_the_oldest_has_waited_long_enough() -> None:
+def test_a_batch_waits_for_inputs_that_are_being_prepared() -> None:
+    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=3_600_000))
+    old, young = entry(1), entry(2)
+    with batcher.expecting(1):
+        batcher.submit(old)
+        taken = in_thread(batcher)
+        batcher.submit(young)
+    assert taken.result(timeout=10) == [old, young]
+
+
+def test_a_batch_does_not_wait_when_nobody_is_on_the_way() -> None:
+    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=3_600_000))
+    alone = entry(1)
+    batcher.submit(alone)
+    assert batcher.take() == [alone]
+
+
+def test_the_oldest_waits_no_longer_than_it_must() -> None:
     now = 0.0
-    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=50_000), clock=lambda: now)
-    old, young, last = entry(1), entry(2), entry(3)
-    batcher.submit(old)
-    batcher.submit(young)
-    taken = in_thread(batcher)
-    batcher.submit(last)
-    assert not taken.done()
-    now = 60.0
-    batcher.close()
-    assert taken.result(timeout=10) == [old, young, last]
+    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=50), clock=lambda: now)
+    old = entry(1)
+    with batcher.expecting(1):
+        batcher.submit(old)
+        now = 0.051
+        assert batcher.take() == [old]
 
 
 def test_a_full_batch_does_not_wait() -> None:
     batcher = Batcher(BatchLimits(max_batch_tokens=100, max_batch_items=2, max_wait_ms=3_600_000))
-    batcher.submit(entry(1))
-    batcher.submit(entry(1))
-    assert lengths(batcher.take()) == [1, 1]
+    with batcher.expecting(1):
+        batcher.submit(entry(1))
+        batcher.submit(entry(1))
+        assert lengths(batcher.take()) == [1, 1]
 
 
 def test_closing_hands_out_what_waits_and_then_ends() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.engine import loader as loader_module
-from app.engine.batcher import BatchLimits
 from app.engine.config import ModelConfig
+from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader
 from app.engine.model_runner import RunnerLimits
 from app.families.base import Checkpoint
@@ -35,8 +35,8 @@ def test_models_are_loaded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
             lambda _: Checkpoint(Path()),
             device="cpu",
             dtype="float32",
-            limits=RunnerLimits(BatchLimits(1, 1, 0)),
-            threads=threads,
+            limits=RunnerLimits(),
+            threads=PrepareThreads(1),
         )
         configs = [ModelConfig(name, "e5", name) for name in ("one", "two")]
         jobs = [threads.submit(loader.load, config, loader.fetch(config)) for config in configs]

@@ -4,26 +4,26 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
 from PIL import Image
 
 from app.core.errors import BadInputError, QueueFullError
-from app.core.types import ImageInput, TextInput
-from app.engine.batcher import BatchLimits
-from app.engine.model_runner import ModelRunner, RunnerLimits
+from app.core.types import ImageInput, Role, TextInput
+from app.engine.lane import PrepareThreads
+from app.engine.model_runner import MAX_QUERIES, ModelRunner, RunnerLimits
 from app.families.base import Prepared
 from tests.unit.engine.scripted import ScriptedModel
 
 
 @asynccontextmanager
 async def runner(model: ScriptedModel, limits: RunnerLimits | None = None) -> AsyncIterator[ModelRunner]:
-    with ThreadPoolExecutor(2) as threads:
-        runner = ModelRunner("test", model, limits or RunnerLimits(BatchLimits(max_wait_ms=0)), threads)
-        yield runner
-        await asyncio.to_thread(runner.close)
+    threads = PrepareThreads(2)
+    runner = ModelRunner("test", model, limits or RunnerLimits(max_wait_ms=0), threads)
+    yield runner
+    await asyncio.to_thread(runner.close)
+    threads.close()
 
 
 def png(width: int = 3, height: int = 2) -> bytes:
@@ -41,7 +41,7 @@ async def test_results_come_in_the_order_of_the_items() -> None:
 
 async def test_requests_that_arrive_together_are_batched_together() -> None:
     model = ScriptedModel()
-    async with runner(model, RunnerLimits(BatchLimits(max_wait_ms=10_000, max_batch_items=8))) as r:
+    async with runner(model, RunnerLimits(max_wait_ms=10_000, max_batch_items=8)) as r:
         await asyncio.gather(*(r.encode([TextInput(str(i))]) for i in range(8)))
     assert [len(batch) for batch in model.batches] == [8]
 
@@ -106,7 +106,7 @@ async def test_a_caller_that_leaves_while_its_text_is_prepared_is_dropped_too() 
 
 
 async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
-    async with runner(ScriptedModel(), RunnerLimits(BatchLimits(max_wait_ms=0), max_queue_items=2)) as r:
+    async with runner(ScriptedModel(), RunnerLimits(max_wait_ms=0, max_queue_items=2)) as r:
         with pytest.raises(QueueFullError):
             await r.encode([TextInput("a")] * 3)
         assert len(await r.encode([TextInput("a")] * 2)) == 2
@@ -116,18 +116,53 @@ async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
 async def test_closing_answers_what_was_accepted() -> None:
     go_on = threading.Event()
     model = ScriptedModel(lambda texts: go_on.wait(10) and None)
-    with ThreadPoolExecutor(2) as threads:
-        r = ModelRunner("test", model, RunnerLimits(BatchLimits(max_wait_ms=0)), threads)
-        request = asyncio.create_task(r.encode([TextInput("accepted")]))
-        await queued(r, 1)
-        closing = asyncio.create_task(asyncio.to_thread(r.close))
-        go_on.set()
-        assert len(await request) == 1
-        await closing
+    threads = PrepareThreads(1)
+    r = ModelRunner("test", model, RunnerLimits(max_wait_ms=0), threads)
+    request = asyncio.create_task(r.encode([TextInput("accepted")]))
+    await queued(r, 1)
+    closing = asyncio.create_task(asyncio.to_thread(r.close))
+    go_on.set()
+    assert len(await request) == 1
+    await closing
+    threads.close()
     assert model.closed
+
+
+async def test_a_query_overtakes_an_ingest() -> None:
+    ingesting, go_on = threading.Event(), threading.Event()
+
+    def script(texts: list[str]) -> None:
+        if "document" in texts:
+            ingesting.set()
+            go_on.wait(10)
+
+    async with runner(ScriptedModel(script)) as r:
+        ingest = asyncio.create_task(r.encode([TextInput("document", Role.DOCUMENT)] * 100))
+        await asyncio.to_thread(ingesting.wait, 10)
+        assert len(await r.encode([TextInput("query")])) == 1
+        assert not ingest.done()
+        go_on.set()
+        assert len(await ingest) == 100
+
+
+async def test_a_long_list_of_queries_is_bulk_work() -> None:
+    computing, go_on = threading.Event(), threading.Event()
+
+    def script(texts: list[str]) -> None:
+        if "listed" in texts:
+            computing.set()
+            go_on.wait(10)
+
+    async with runner(ScriptedModel(script)) as r:
+        long_list = asyncio.create_task(r.encode([TextInput("listed")] * (MAX_QUERIES + 1)))
+        await asyncio.to_thread(computing.wait, 10)
+        assert len(await r.encode([TextInput("query")])) == 1
+        go_on.set()
+        await long_list
 
 
 async def queued(r: ModelRunner, n: int) -> None:
     """Until n entries are with the batcher or its worker."""
-    while len(r._batcher._waiting) + (r._worker._busy_since is not None) < n:  # noqa: ASYNC110 - bounded by the test's timeout
+    lane = r._queries
+    while len(lane._batcher._waiting) + (lane._worker._busy_since is not None) < n:  # noqa: ASYNC110 - bounded by the test's timeout
         await asyncio.sleep(0)

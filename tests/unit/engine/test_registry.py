@@ -3,16 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from app.core.errors import ModelLoadError, ModelLoadingError, ModelNotFoundError, UnsupportedTaskError
 from app.core.types import Modality, Output, TextInput
-from app.engine.batcher import BatchLimits
 from app.engine.config import ModelConfig
 from app.engine.engine import Engine
+from app.engine.lane import PrepareThreads
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.engine.registry import ModelRegistry, ModelState
 from app.families.base import Checkpoint
@@ -24,7 +23,7 @@ A, B, C = (ModelConfig(name, "e5", f"org/{name}") for name in "abc")
 class ScriptedLoader:
     """Makes models of 100 bytes; can be held up or made to fail."""
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, threads: PrepareThreads) -> None:
         self.models: dict[str, ScriptedModel] = {}
         self.n_loads = 0
         self.may_load = threading.Event()
@@ -44,18 +43,18 @@ class ScriptedLoader:
         if self.error:
             raise self.error
         self.models[config.name] = ScriptedModel(memory_bytes=100)
-        limits = RunnerLimits(BatchLimits(max_wait_ms=0))
-        return ModelRunner(config.name, self.models[config.name], limits, self._threads)
+        return ModelRunner(config.name, self.models[config.name], RunnerLimits(max_wait_ms=0), self._threads)
 
 
 @pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
+def threads() -> Iterator[PrepareThreads]:
+    threads = PrepareThreads(2)
+    yield threads
+    threads.close()
 
 
 @pytest.fixture
-def loader(threads: ThreadPoolExecutor) -> ScriptedLoader:
+def loader(threads: PrepareThreads) -> ScriptedLoader:
     return ScriptedLoader(threads)
 
 
@@ -182,7 +181,7 @@ PAGES = (Modality.IMAGE, Output.MULTI_VECTOR)
 )
 def test_pick(
     loader: ScriptedLoader,
-    threads: ThreadPoolExecutor,
+    threads: PrepareThreads,
     requested: str | None,
     needs: list[tuple[Modality, Output]],
     prefer: str,
@@ -192,7 +191,7 @@ def test_pick(
     assert engine.pick(requested, *needs, prefer=prefer) == picked
 
 
-def test_pick_names_the_models_that_can(loader: ScriptedLoader, threads: ThreadPoolExecutor) -> None:
+def test_pick_names_the_models_that_can(loader: ScriptedLoader, threads: PrepareThreads) -> None:
     engine = Engine(ModelRegistry(CONFIGS, loader), threads, default_text="e5")
     with pytest.raises(UnsupportedTaskError, match="Models that can: m3"):
         engine.pick("e5", SPARSE)
