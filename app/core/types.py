@@ -54,6 +54,19 @@ class TextInput:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How much of an image a request wants to have read at most; None: as much as the model allows."""
+
+    max_pixels: int | None = None
+    """Of the resized image."""
+    max_visual_tokens: int | None = None
+    """Patches that the model writes a vector for."""
+
+
+NO_LIMITS = ImageLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInput:
     """One encoded image file (PNG, JPEG, ...) to embed, and which vectors of it are wanted."""
 
@@ -64,6 +77,8 @@ class ImageInput:
     outputs: frozenset[Output] = frozenset({Output.MULTI_VECTOR})
     image_size: int | None = None
     """Side in pixels of the square to resize to, for families that allow it; None: the family's own rule."""
+    limits: ImageLimits = NO_LIMITS
+    """They never raise a limit of the model's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from transformers.models.paligemma.modeling_paligemma import PaliGemmaModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from app.core.errors import BadInputError
+from app.core.types import NO_LIMITS, ImageLimits
 from app.families.base import LoadOptions, Prepared
 from app.families.catalog import CATALOG
 from app.families.torch_model import torch_dtype
@@ -57,7 +58,12 @@ class ColPaliModel(VisualModel):
         """SDPA: every token sees every other, which FlashAttention's masks do not express beside padding."""
         return "sdpa"
 
-    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+    def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
+        if limits != NO_LIMITS:
+            raise BadInputError(
+                "ColPali reads every image at one size; leave out `max_pixels` and `max_visual_tokens`, or take a "
+                "model of the families colqwen2.5 or colqwen2."
+            )
         if width < 1 or height < 1:
             raise BadInputError("An image needs at least one pixel.")
         return self._image_processor.size["width"], self._image_processor.size["height"]

@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import DINOv3ViTModel
 
 from app.core.errors import ModelLoadError
-from app.core.types import Embedding, ImageInput, MultiVectorEmbedding, Output, PatchGrid
+from app.core.types import NO_LIMITS, Embedding, ImageInput, ImageLimits, MultiVectorEmbedding, Output, PatchGrid
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
 from app.families.dinov3_pixels import MAX_IMAGE_SIZE, Preprocessing, fitting_grid, square_grid
@@ -44,12 +44,12 @@ class DinoV3Model(TorchModel):
         self._patch_size: int = module.config.patch_size
         self._n_before_patches: int = 1 + module.config.num_register_tokens
 
-    def patch_grid(self, width: int, height: int) -> PatchGrid:
-        return fitting_grid(width, height, self._patch_size)
+    def patch_grid(self, width: int, height: int, limits: ImageLimits = NO_LIMITS) -> PatchGrid:
+        return fitting_grid(width, height, self._patch_size, limits)
 
     def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
         if item.image_size is None:
-            grid = self.patch_grid(*image.size)
+            grid = self.patch_grid(*image.size, item.limits)
         else:
             grid = square_grid(item.image_size, self._patch_size)
         width, height = grid.n_patches_x * self._patch_size, grid.n_patches_y * self._patch_size

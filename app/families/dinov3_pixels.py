@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from app.core.errors import BadInputError, ModelLoadError
-from app.core.types import PatchGrid
+from app.core.types import NO_LIMITS, ImageLimits, PatchGrid
 from app.families.base import Checkpoint
 from app.families.files import read_json
 
@@ -28,14 +28,14 @@ RESAMPLING = {2: "bilinear", 3: "bicubic"}
 """Pillow's number for it in `preprocessor_config.json` -> torch's name."""
 
 
-def fitting_grid(width: int, height: int, patch_size: int) -> PatchGrid:
+def fitting_grid(width: int, height: int, patch_size: int, limits: ImageLimits = NO_LIMITS) -> PatchGrid:
     """Patches of an image of that size in pixels: each side to the nearest multiple of `patch_size`, at least one.
 
-    An image of more than `MAX_PIXELS` is scaled down first. Raises `BadInputError`.
+    An image of more than `MAX_PIXELS`, or than `limits` allow, is scaled down first. Raises `BadInputError`.
     """
     if width < 1 or height < 1:
         raise BadInputError("An image needs at least one pixel each way.")
-    max_patches = MAX_PIXELS // patch_size**2
+    max_patches = _max_patches(patch_size, limits)
     columns, rows = _nearest(width, patch_size), _nearest(height, patch_size)
     if columns * rows > max_patches:
         # Solves columns * rows = max_patches with columns / rows = width / height.
@@ -90,6 +90,15 @@ class Preprocessing:
         if values.shape != (height, width):
             values = interpolate(values[None, None], (height, width), mode=self.mode, antialias=True)[0, 0]
         return values.sub_(self.mean[index]).div_(self.deviation[index])
+
+
+def _max_patches(patch_size: int, limits: ImageLimits) -> int:
+    patch_pixels = patch_size**2
+    max_pixels = MAX_PIXELS if limits.max_pixels is None else min(MAX_PIXELS, limits.max_pixels)
+    if max_pixels < patch_pixels:
+        raise BadInputError(f"An image takes at least {patch_pixels} pixels with this model; raise `max_pixels`.")
+    max_patches = max_pixels // patch_pixels
+    return max_patches if limits.max_visual_tokens is None else min(max_patches, limits.max_visual_tokens)
 
 
 def _nearest(side: int, patch_size: int) -> int:

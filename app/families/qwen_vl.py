@@ -10,6 +10,7 @@ from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from app.core.errors import BadInputError
+from app.core.types import ImageLimits
 from app.families.base import ModelInfo, Prepared
 from app.families.visual_model import VisualModel
 
@@ -43,17 +44,32 @@ class QwenVisualModel(VisualModel):
     def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
         super().__init__(module, info, tokenizer, _capped(image_processor))
 
-    def resized_size(self, width: int, height: int) -> tuple[int, int]:
-        size = self._image_processor.size
+    def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
+        least, most = self._image_processor.size["shortest_edge"], self._most_pixels(limits)
         try:
-            new_height, new_width = smart_resize(
-                height, width, self._token_side, min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"]
-            )
+            new_height, new_width = smart_resize(height, width, self._token_side, min_pixels=least, max_pixels=most)
         except (ValueError, ArithmeticError) as error:
             raise BadInputError(
                 "An image needs at least one pixel, and its long side at most 200 times its short side."
             ) from error
+        # It keeps the shape, and no side is shorter than one token.
+        if new_width * new_height > most:
+            raise BadInputError("An image is too narrow for so few pixels or visual tokens; raise the limit.")
         return new_width, new_height
+
+    def _most_pixels(self, limits: ImageLimits) -> int:
+        """Of a resized image. Raises `BadInputError` if that is less than any image takes."""
+        token_pixels = self._token_side**2
+        size = self._image_processor.size
+        wanted = (limits.max_pixels, limits.max_visual_tokens and limits.max_visual_tokens * token_pixels)
+        most: int = min(size["longest_edge"], *(pixels for pixels in wanted if pixels is not None))
+        if most < size["shortest_edge"]:
+            least_tokens = -(-size["shortest_edge"] // token_pixels)
+            raise BadInputError(
+                f"An image takes at least {size['shortest_edge']} pixels or {least_tokens} visual tokens with this "
+                "model; raise `max_pixels` or `max_visual_tokens`."
+            )
+        return most
 
     def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
         if "pixel_values" not in batch[0].inputs:

@@ -14,7 +14,16 @@ from torch.nn.functional import interpolate, normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from app.core.errors import BadInputError, ModelLoadError
-from app.core.types import Embedding, ImageInput, MultiVectorEmbedding, PatchGrid, Role, TextInput
+from app.core.types import (
+    NO_LIMITS,
+    Embedding,
+    ImageInput,
+    ImageLimits,
+    MultiVectorEmbedding,
+    PatchGrid,
+    Role,
+    TextInput,
+)
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.pretrained import ids_of, load_image_processor, load_pretrained, load_tokenizer
 from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy
@@ -111,17 +120,17 @@ class VisualModel(TorchModel):
         return Prepared(inputs, n_tokens=len(ids), batch_key="text", outputs=item.outputs, truncated=truncated)
 
     @abstractmethod
-    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+    def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
         """Width and height to which the image processor resizes such an image. Raises `BadInputError`."""
 
-    def patch_grid(self, width: int, height: int) -> PatchGrid:
-        resized_width, resized_height = self.resized_size(width, height)
+    def patch_grid(self, width: int, height: int, limits: ImageLimits = NO_LIMITS) -> PatchGrid:
+        resized_width, resized_height = self.resized_size(width, height, limits)
         return PatchGrid(resized_width // self._token_side, resized_height // self._token_side)
 
     def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
-        grid = self.patch_grid(*image.size)
+        grid = self.patch_grid(*image.size, item.limits)
         pixels = self._image_processor(
-            images=[resize(image, *self.resized_size(*image.size))],
+            images=[resize(image, *self.resized_size(*image.size, item.limits))],
             do_resize=False,
             do_convert_rgb=False,
             input_data_format="channels_first",
