@@ -52,17 +52,22 @@ class QwenVisualModel(VisualModel):
             raise BadInputError(
                 "An image needs at least one pixel, and its long side at most 200 times its short side."
             ) from error
-        # It keeps the shape, and no side is shorter than one token.
+        # It keeps the shape, and no side is shorter than one token; small images are scaled up and rounded up.
         if new_width * new_height > most:
-            raise BadInputError("An image is too narrow for so few pixels or visual tokens; raise the limit.")
+            raise BadInputError(
+                "An image of this shape takes more pixels or visual tokens with this model; raise the limit."
+            )
         return new_width, new_height
 
     def _most_pixels(self, limits: ImageLimits) -> int:
         """Of a resized image. Raises `BadInputError` if that is less than any image takes."""
         token_pixels = self._token_side**2
         size = self._image_processor.size
-        wanted = (limits.max_pixels, limits.max_visual_tokens and limits.max_visual_tokens * token_pixels)
-        most: int = min(size["longest_edge"], *(pixels for pixels in wanted if pixels is not None))
+        most: int = size["longest_edge"]
+        if limits.max_pixels is not None:
+            most = min(most, limits.max_pixels)
+        if limits.max_visual_tokens is not None:
+            most = min(most, limits.max_visual_tokens * token_pixels)
         if most < size["shortest_edge"]:
             least_tokens = -(-size["shortest_edge"] // token_pixels)
             raise BadInputError(

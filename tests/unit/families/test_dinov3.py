@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.core.errors import BadInputError, ModelLoadError
-from app.core.types import Embedding, ImageInput, Output, PatchGrid
+from app.core.types import Embedding, ImageInput, ImageLimits, Output, PatchGrid
 from app.families.base import Checkpoint, LoadOptions
 from app.families.dinov3 import DinoV3Model
 from app.families.dinov3_pixels import MAX_PIXELS, fitting_grid
@@ -72,6 +72,20 @@ def test_a_grid_is_never_empty_never_too_large_and_keeps_the_shape(width: int, h
     assert grid.n_patches * PATCH**2 <= MAX_PIXELS
     if min(grid.n_patches_x, grid.n_patches_y) > 16:
         assert grid.n_patches_x / grid.n_patches_y == pytest.approx(width / height, rel=0.07)
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000), st.integers(1, 5000))
+def test_a_request_may_lower_the_limit(width: int, height: int, n_patches: int) -> None:
+    whole = fitting_grid(width, height, PATCH)
+    for limits in (ImageLimits(max_visual_tokens=n_patches), ImageLimits(max_pixels=n_patches * PATCH**2)):
+        grid = fitting_grid(width, height, PATCH, limits)
+        assert 1 <= grid.n_patches <= n_patches
+        assert grid == whole or whole.n_patches > n_patches
+
+
+def test_less_than_one_patch_is_refused() -> None:
+    with pytest.raises(BadInputError, match="at least 256 pixels"):
+        fitting_grid(100, 100, PATCH, ImageLimits(max_pixels=255))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 5)])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from app import starter
 from app.core.errors import BadInputError
-from app.core.types import Embedding, ImageInput, PatchGrid, Role, TextInput
+from app.core.types import Embedding, ImageInput, ImageLimits, PatchGrid, Role, TextInput
 from app.families import visual_model
 from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG, load_class
@@ -145,6 +145,32 @@ class TestPatchGrid:
     def test_a_ribbon_is_refused(self, qwen: VisualModel, size: tuple[int, int]) -> None:
         with pytest.raises(BadInputError, match="at most 200 times"):
             qwen.patch_grid(*size)
+
+    @pytest.mark.parametrize("n_tokens", [8, 20, 100, 767, 768, 10_000])
+    def test_a_request_may_lower_the_limit(self, qwen: VisualModel, n_tokens: int) -> None:
+        for limits in (ImageLimits(max_visual_tokens=n_tokens), ImageLimits(max_pixels=n_tokens * 28 * 28)):
+            for size in [(1024, 768), (768, 1024), (512, 512), (60, 20)]:
+                grid = qwen.patch_grid(*size, limits)
+                assert grid.n_patches <= min(n_tokens, 768)
+                assert grid == qwen.patch_grid(*size) or grid.n_patches > 0.4 * n_tokens
+                prepared = qwen.prepare_image(ImageInput(b"", limits=limits), Image.new("RGB", size))
+                assert n_image_tokens(qwen, prepared) == grid.n_patches
+
+    @pytest.mark.parametrize("limits", [ImageLimits(max_visual_tokens=1), ImageLimits(max_pixels=100)])
+    def test_a_limit_below_the_smallest_image_is_refused(self, qwen: VisualModel, limits: ImageLimits) -> None:
+        with pytest.raises(BadInputError, match=r"at least \d+ pixels or \d+ visual tokens"):
+            qwen.patch_grid(640, 480, limits)
+
+    @pytest.mark.parametrize(("size", "n_tokens"), [((4000, 30), 10), ((60, 20), 4)])
+    def test_a_narrow_image_does_not_exceed_the_limit(
+        self, qwen: VisualModel, size: tuple[int, int], n_tokens: int
+    ) -> None:
+        with pytest.raises(BadInputError, match="raise the limit"):
+            qwen.patch_grid(*size, ImageLimits(max_visual_tokens=n_tokens))
+
+    def test_colpali_has_no_limits(self, load: Callable[..., VisualModel]) -> None:
+        with pytest.raises(BadInputError, match="one size"):
+            load("colpali").patch_grid(640, 480, ImageLimits(max_visual_tokens=100))
 
     def test_colpali_makes_every_page_the_same_square(self, load: Callable[..., VisualModel]) -> None:
         model = load("colpali")
