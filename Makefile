@@ -54,3 +54,7 @@ clean: ## Remove caches
 
 distclean: clean ## Remove caches, environments and the untrained models
 	@rm -rf .venv .venv-oracle models/untrained
+
+.PHONY: bench-maxsim
+bench-maxsim: setup-dev ## Late interaction beside colpali-engine, in the environment of the reference libraries
+	@.venv-oracle/bin/python -m benchmarks.maxsim

@@ -1,5 +1,11 @@
+import tracemalloc
+from itertools import accumulate
+from unittest.mock import patch
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.core import maxsim as module
 from app.core.maxsim import maxsim, maxsim_matrix
@@ -12,7 +18,74 @@ def unit_rows(seed: int, n: int, dim: int = 16) -> FloatArray:
 
 
 def by_definition(query: FloatArray, document: FloatArray) -> float:
+    if not len(document):
+        return 0.0
     return sum(max(sum(float(a) * float(b) for a, b in zip(q, d, strict=True)) for d in document) for q in query)
+
+
+ragged = st.lists(st.integers(0, 12), max_size=9)
+"""Counts of rows, some of them 0."""
+
+
+def signed_rows(seed: int, lengths: list[int], sign: int) -> list[FloatArray]:
+    """Rows of one sign: the products of two such lists are all positive or all negative."""
+    return [sign * np.abs(unit_rows(seed + i, n)) for i, n in enumerate(lengths)]
+
+
+@given(
+    n_query_rows=ragged,
+    n_document_rows=ragged,
+    sign=st.sampled_from([-1, 1]),
+    block_rows=st.integers(1, 40),
+    block_elements=st.integers(1, 200),
+    cores=st.integers(1, 3),
+)
+def test_any_lengths_blocks_and_threads_give_the_plain_formula(
+    n_query_rows: list[int],
+    n_document_rows: list[int],
+    sign: int,
+    block_rows: int,
+    block_elements: int,
+    cores: int,
+) -> None:
+    queries = signed_rows(0, n_query_rows, 1)
+    documents = signed_rows(100, n_document_rows, sign)
+    expected = [[by_definition(query, document) for document in documents] for query in queries]
+    with (
+        patch.object(module, "BLOCK_BYTES", block_rows * 16 * 4),
+        patch.object(module, "BLOCK_ELEMENTS", block_elements),
+        patch("os.cpu_count", return_value=cores),
+    ):
+        scores = maxsim_matrix(queries, documents)
+    np.testing.assert_allclose(scores, np.reshape(expected, (len(queries), len(documents))), rtol=1e-5, atol=1e-6)
+
+
+def test_thousands_of_uneven_documents_keep_their_places() -> None:
+    """A document's only row that matches says which one it is."""
+    lengths = np.random.default_rng(5).integers(1, 60, 3000)
+    rows = np.zeros((lengths.sum(), 4), np.float32)
+    ends = list(accumulate(lengths.tolist()))
+    rows[np.array(ends) - 1, 1] = np.arange(3000)
+    documents = np.split(rows, ends[:-1])
+    query = np.eye(4, dtype=np.float32)[1:2]
+    assert maxsim_matrix([query], documents)[0].tolist() == list(range(3000))
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_ELEMENTS", 1)
+    with pytest.raises(ValueError, match="mismatch"):
+        maxsim_matrix([unit_rows(1, 2)], [unit_rows(2, 3), unit_rows(3, 3, dim=8)])
+
+
+def test_a_long_document_is_not_compared_at_once() -> None:
+    """All products together would take 800 MiB."""
+    document = np.zeros((1 << 20, 16), np.float32)
+    query = np.ones((200, 16), np.float32)
+    tracemalloc.start()
+    maxsim(query, document)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 << 20
 
 
 def test_is_the_sum_of_each_query_rows_best_match() -> None:
