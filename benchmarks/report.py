@@ -21,9 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-__all__ = ["RESULTS", "Report", "Table", "interleaved", "machine", "median", "ratio", "shown"]
+__all__ = ["RESULTS", "ROOT", "Report", "Table", "interleaved", "machine", "median", "ratio", "shown"]
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 
 PACKAGES = ("torch", "transformers", "numpy", "onnxruntime", "openvino", "sentence-transformers", "flash-attn")
 
@@ -68,6 +69,8 @@ class Report:
         self.name = name
         self.title = title
         self.tables: list[Table] = []
+        self.raw: dict[str, Any] = {}
+        """What the tables were made of, for the file only: seconds of every round, ..."""
         self._file = folder / f"{name}.json"
         self._started = time.perf_counter()
 
@@ -86,6 +89,7 @@ class Report:
             "seconds": round(time.perf_counter() - self._started, 1),
             "machine": machine(),
             "tables": [{"title": t.title, "note": t.note, "rows": t.rows} for t in self.tables],
+            "raw": self.raw,
         }
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
     python3 -m scripts.setup            what the server needs, in .venv
     python3 -m scripts.setup --dev      and what tests and checks need, partly in .venv-oracle
     python3 -m scripts.setup --gpu      and what only an NVIDIA GPU uses
+    python3 -m scripts.setup --bench    and what `make bench` compares with, in .venv-peers and .venv-infinity
 
 Each layer leaves a stamp, so a run that has nothing to do takes a fraction of a second. Needs Python's standard
 library only; pip's own output goes to `.venv/setup.log` and is shown when something fails.
@@ -36,6 +37,10 @@ REQUIREMENTS = ROOT / "requirements.txt"
 DEV = ROOT / "requirements-dev.txt"
 GPU = ROOT / "requirements-gpu.txt"
 ORACLE = ROOT / "tests/parity/oracle/requirements.txt"
+PEERS = {
+    ".venv-peers": ROOT / "requirements-bench.txt",
+    ".venv-infinity": ROOT / "benchmarks/peers/requirements-infinity.txt",
+}
 
 
 class Environment:
@@ -100,15 +105,17 @@ def main() -> None:
         venv.layer("gpu", [REQUIREMENTS, GPU], lambda: install_gpu(venv))
     if arguments.dev:
         venv.layer("dev", [REQUIREMENTS, DEV], lambda: install_dev(venv))
-        oracle = Environment(ROOT / ".venv-oracle")
-        oracle.create(venv.python, "--without-pip")
-        oracle.layer("oracle", [REQUIREMENTS, DEV, ORACLE], lambda: install_oracle(oracle, venv))
+        install_on_top(venv, ".venv-oracle", ORACLE, [REQUIREMENTS, DEV, ORACLE])
+    if arguments.bench:
+        for folder, requirements in PEERS.items():
+            install_on_top(venv, folder, requirements, [REQUIREMENTS, requirements])
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--dev", action="store_true", help="also install what tests and checks need")
     parser.add_argument("--gpu", action="store_true", help="also install what only an NVIDIA GPU uses")
+    parser.add_argument("--bench", action="store_true", help="also install what the benchmarks compare with")
     parser.add_argument(
         "--torch",
         choices=["auto", "cpu", "cuda"],
@@ -153,11 +160,17 @@ def install_dev(venv: Environment) -> None:
     venv.pip_install("pytest, ruff, mypy and the rest", "-c", REQUIREMENTS, "-r", DEV)
 
 
-def install_oracle(oracle: Environment, venv: Environment) -> None:
-    """Reference libraries that cannot live beside the CPU build of torch, in an environment on top of `venv`."""
-    say("Installing the reference libraries of the parity tests")
-    (oracle.site_packages / "manyvec.pth").write_text(f"{venv.site_packages}\n")
-    oracle.pip_install("colpali-engine, FlagEmbedding, torchvision", "--no-deps", "-r", ORACLE)
+def install_on_top(venv: Environment, folder: str, requirements: Path, stamped: Sequence[Path]) -> None:
+    """Packages that cannot live in `venv`, in an environment of their own that sees `venv` behind them."""
+    environment = Environment(ROOT / folder)
+    environment.create(venv.python, "--without-pip")
+
+    def install() -> None:
+        say(f"Installing {requirements.relative_to(ROOT)} in {folder}")
+        (environment.site_packages / "manyvec.pth").write_text(f"{venv.site_packages}\n")
+        environment.pip_install("its packages", "--no-deps", "-r", requirements)
+
+    environment.layer("packages", stamped, install)
 
 
 def has_nvidia_gpu() -> bool:

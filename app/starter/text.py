@@ -1,13 +1,14 @@
 """Builds small untrained checkpoints of E5 and BGE-M3."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
+from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
 
 from app.starter.card import write_card
 from app.starter.vocabulary import unigram_pieces
@@ -18,9 +19,24 @@ E5_TOKENS = 512
 BGE_M3_TOKENS = 8192
 
 
-def build_e5(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class EncoderShape:
+    """Sizes of an encoder; the inner layers are `inner_factor` times as wide as the outer ones."""
+
+    dim: int
+    n_layers: int
+    n_heads: int
+    inner_factor: int = 4
+    model_type: str = "xlm-roberta"
+    """Or `bert`, with XLM-RoBERTa's tokenizer, as multilingual-e5-small has it."""
+
+
+SMALLEST = EncoderShape(dim=DIM, n_layers=2, n_heads=4, inner_factor=2)
+
+
+def build_e5(folder: Path, shape: EncoderShape = SMALLEST) -> None:
     """Write a checkpoint with the files of `intfloat/multilingual-e5-large`, sentence-transformers' included."""
-    _write_encoder(folder, max_tokens=E5_TOKENS, seed=5)
+    _write_encoder(folder, shape, max_tokens=E5_TOKENS, seed=5)
     _write_json(
         folder / "modules.json",
         [
@@ -33,7 +49,7 @@ def build_e5(folder: Path) -> None:
     _write_json(
         folder / "1_Pooling" / "config.json",
         {
-            "word_embedding_dimension": DIM,
+            "word_embedding_dimension": shape.dim,
             "pooling_mode_cls_token": False,
             "pooling_mode_mean_tokens": True,
             "pooling_mode_max_tokens": False,
@@ -47,7 +63,7 @@ def build_e5(folder: Path) -> None:
 
 def build_bge_m3(folder: Path) -> None:
     """Write a checkpoint with the files of `BAAI/bge-m3` after the conversion of its pickles to safetensors."""
-    _write_encoder(folder, max_tokens=BGE_M3_TOKENS, seed=3)
+    _write_encoder(folder, SMALLEST, max_tokens=BGE_M3_TOKENS, seed=3)
     sparse_linear, colbert_linear = nn.Linear(DIM, 1), nn.Linear(DIM, DIM)
     randomize(sparse_linear, seed=31)
     randomize(colbert_linear, seed=32)
@@ -59,20 +75,23 @@ def build_bge_m3(folder: Path) -> None:
     write_card(folder, title="BGE-M3", original="BAAI/bge-m3")
 
 
-def _write_encoder(folder: Path, *, max_tokens: int, seed: int) -> None:
+def _write_encoder(folder: Path, shape: EncoderShape, *, max_tokens: int, seed: int) -> None:
     pieces = unigram_pieces()
-    # XLM-RoBERTa counts positions from the padding id + 1 on, hence two more than there are tokens.
-    config = XLMRobertaConfig(
-        vocab_size=len(pieces),
-        hidden_size=DIM,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=2 * DIM,
-        max_position_embeddings=max_tokens + 2,
-        type_vocab_size=1,
-        layer_norm_eps=1e-5,
-    )
-    model = XLMRobertaModel(config)
+    sizes = {
+        "vocab_size": len(pieces),
+        "hidden_size": shape.dim,
+        "num_hidden_layers": shape.n_layers,
+        "num_attention_heads": shape.n_heads,
+        "intermediate_size": shape.inner_factor * shape.dim,
+    }
+    model: BertModel | XLMRobertaModel
+    if shape.model_type == "bert":
+        model = BertModel(BertConfig(**sizes, max_position_embeddings=max_tokens, pad_token_id=0))
+    else:
+        # XLM-RoBERTa counts positions from the padding id + 1 on, hence two more than there are tokens.
+        model = XLMRobertaModel(
+            XLMRobertaConfig(**sizes, max_position_embeddings=max_tokens + 2, type_vocab_size=1, layer_norm_eps=1e-5)
+        )
     randomize(model, seed)
     model.save_pretrained(folder)
     XLMRobertaTokenizer(vocab=pieces, model_max_length=max_tokens).save_pretrained(folder)

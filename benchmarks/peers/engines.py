@@ -1,0 +1,143 @@
+"""Embedding libraries, called as their users call them: all texts at once, vectors back.
+
+Each is a function from a checkpoint's folder to an `Encode`. It imports its library itself: no environment has them
+all. Vectors are E5's: the mean over the tokens, normalized.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Encode = Callable[[Sequence[str]], Vectors]
+
+BATCH = 32
+"""sentence-transformers' default."""
+MAX_TOKENS = 512
+
+
+def sentence_transformers(checkpoint: Path) -> Encode:
+    """Its defaults: PyTorch, float32, texts sorted by length, 32 a batch."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(checkpoint), device="cpu")
+    return lambda texts: np.asarray(model.encode(list(texts), show_progress_bar=False))
+
+
+def onnxruntime(checkpoint: Path) -> Encode:
+    """All graph optimizations, texts sorted by length, 32 a batch."""
+    return _sorted(checkpoint, _onnx_session(checkpoint / "onnx/model.onnx"), _fixed_batches)
+
+
+def onnxruntime_budget(checkpoint: Path) -> Encode:
+    """The same with at most 1024 padded tokens a batch: small batches that stay in the processor's cache."""
+    return _sorted(checkpoint, _onnx_session(checkpoint / "onnx/model.onnx"), _token_budget)
+
+
+def onnxruntime_int8(checkpoint: Path) -> Encode:
+    """Dynamic int8, at most 1024 padded tokens a batch."""
+    return _sorted(checkpoint, _onnx_session(checkpoint / "onnx/model_int8.onnx"), _token_budget)
+
+
+def openvino(checkpoint: Path) -> Encode:
+    """Compiled for throughput of one request at a time in float32; texts sorted by length, 32 a batch."""
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.compile_model(
+        core.read_model(checkpoint / "onnx/model.onnx"),
+        "CPU",
+        {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"},
+    )
+    return _sorted(checkpoint, lambda feed: model(feed)[0], _fixed_batches)
+
+
+def fastembed(checkpoint: Path) -> Encode:
+    """Its defaults with our export as a model of the user's own: arrival order, 256 a batch."""
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    name = f"local/{checkpoint.name}"
+    TextEmbedding.add_custom_model(
+        model=name,
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(hf=name),
+        dim=json.loads((checkpoint / "config.json").read_text())["hidden_size"],
+        model_file="onnx/model.onnx",
+    )
+    model = TextEmbedding(model_name=name, specific_model_path=str(checkpoint))
+    return lambda texts: np.stack(list(model.embed(list(texts))))
+
+
+ENGINES: dict[str, Callable[[Path], Encode]] = {
+    "sentence-transformers": sentence_transformers,
+    "onnxruntime": onnxruntime,
+    "onnxruntime-budget": onnxruntime_budget,
+    "onnxruntime-int8": onnxruntime_int8,
+    "openvino": openvino,
+    "fastembed": fastembed,
+}
+
+Batches = Callable[[list[int]], list[list[int]]]
+"""Lengths in ascending order to groups of their indices."""
+
+
+def _fixed_batches(lengths: list[int]) -> list[list[int]]:
+    indices = list(range(len(lengths)))
+    return [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+
+
+def _token_budget(lengths: list[int], budget: int = 1024) -> list[list[int]]:
+    batches: list[list[int]] = [[]]
+    for index, length in enumerate(lengths):
+        if (len(batches[-1]) + 1) * length > budget and batches[-1]:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
+
+
+def _onnx_session(file: Path) -> Callable[[dict[str, Any]], Any]:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda feed: session.run(None, feed)[0]
+
+
+def _sorted(checkpoint: Path, run: Callable[[dict[str, Any]], Any], batches: Batches) -> Encode:
+    """Tokenize, sort by length, run in `batches`, mean, normalize, back into the callers' order."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.no_padding()
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        vectors: list[Any] = [None] * len(ids)
+        for batch in batches([len(ids[index]) for index in order]):
+            members = [order[place] for place in batch]
+            for member, vector in zip(members, _embed([ids[member] for member in members], run), strict=True):
+                vectors[member] = vector
+        return np.stack(vectors)
+
+    return encode
+
+
+def _embed(ids: list[list[int]], run: Callable[[dict[str, Any]], Any]) -> Vectors:
+    longest = max(map(len, ids))
+    padded = np.ones((len(ids), longest), np.int64)
+    mask = np.zeros_like(padded)
+    for row, text in enumerate(ids):
+        padded[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    hidden = run({"input_ids": padded, "attention_mask": mask})
+    weights = mask[..., None].astype(np.float32)
+    means = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
+    vectors: Vectors = means / np.linalg.norm(means, axis=-1, keepdims=True)
+    return vectors

@@ -1,0 +1,162 @@
+"""Texts into dense vectors over HTTP, beside other servers and beside libraries that are called directly.
+
+    .venv/bin/python -m benchmarks.text_throughput [--quick | --full] [small] [base] [large]
+
+Everyone gets the same weights, texts and threads (its own defaults on this machine); a model of each runs in a
+process of its own, and they take turns in every round. Tokens are the real ones: prefix and special tokens
+included, padding not. Libraries have no HTTP to pay for: where there is one connection they are called once a request,
+at the most connections once with all texts.
+"""
+
+import argparse
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.checkpoints import E5_SHAPES, e5_checkpoint
+from benchmarks.peers.client import Engine
+from benchmarks.report import ROOT, Report, Table, interleaved, median
+from benchmarks.servers import Infinity, InfinityOnnx, LitServe, Ours, Server
+from benchmarks.texts import Text, n_tokens, ragged_texts
+
+PEER_SERVERS: tuple[type[Server], ...] = (Infinity, InfinityOnnx, LitServe)
+LIBRARIES = ("sentence-transformers", "onnxruntime", "openvino", "fastembed")
+OUR_BATCHES = "onnxruntime-budget"
+"""Not how anybody's library or server does it, but what remains of our lead if it did; stands beside the peers."""
+
+MANY = 64
+MIN_COSINE = 0.9999
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How the client asks."""
+
+    connections: int
+    request_size: int
+    n_texts: int
+    rounds: int = 5
+
+    def requests(self, texts: Sequence[Text]) -> list[Sequence[Text]]:
+        chosen = texts[: self.n_texts]
+        return [chosen[start : start + self.request_size] for start in range(0, self.n_texts, self.request_size)]
+
+    def calls(self, texts: Sequence[Text]) -> list[Sequence[Text]] | None:
+        """How a library is called with the same texts; None where that would be no comparison."""
+        if self.connections == 1:
+            return self.requests(texts)
+        return [texts[: self.n_texts]] if self.connections == MANY else None
+
+
+QUICK = {"small": (Cell(1, 1, 8), Cell(MANY, 1, MANY))}
+USUAL = {
+    "small": (Cell(1, 1, 16), Cell(8, 1, 64), Cell(MANY, 1, 128), Cell(1, 32, 64), Cell(8, 32, 256)),
+    "base": (Cell(1, 1, 8), Cell(8, 1, 24), Cell(MANY, 1, MANY)),
+    "large": (Cell(MANY, 1, MANY),),
+}
+FULL_GRID = (
+    *(Cell(1, 1, 16), Cell(8, 1, 64), Cell(MANY, 1, 128)),
+    *(Cell(1, 32, 64), Cell(8, 32, 256), Cell(MANY, 32, 32 * MANY)),
+)
+FULL = dict.fromkeys(E5_SHAPES, FULL_GRID)
+
+
+def main() -> None:
+    """Measure the chosen shapes, one report each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("shapes", nargs="*", metavar="shape", help="of " + ", ".join(E5_SHAPES))
+    parser.add_argument("--quick", dest="plan", action="store_const", const=QUICK, default=USUAL, help="two minutes")
+    parser.add_argument("--full", dest="plan", action="store_const", const=FULL, help="every cell: hours")
+    arguments = parser.parse_args()
+    for shape in arguments.shapes or arguments.plan:
+        measure(shape, arguments.plan[shape])
+
+
+def measure(shape: str, cells: Sequence[Cell]) -> None:
+    """Write `text_throughput_<shape>.json`."""
+    checkpoint = e5_checkpoint(shape)
+    subprocess.run([ROOT / ".venv-peers/bin/python", "-m", "benchmarks.peers.export_onnx", checkpoint], check=True)
+    texts = ragged_texts(max(cell.n_texts for cell in cells), checkpoint)
+    report = Report(f"text_throughput_{shape}", f"Texts over HTTP: the shape of multilingual-e5-{shape}, float32")
+    with ExitStack() as running:
+        ours = running.enter_context(Ours(checkpoint))
+        servers = [running.enter_context(kind(checkpoint)) for kind in PEER_SERVERS]
+        libraries = [running.enter_context(Engine(name, checkpoint)) for name in (*LIBRARIES, OUR_BATCHES)]
+        table = report.table(
+            f"multilingual-e5-{shape}: tokens/s",
+            f"`{OUR_BATCHES}` is ONNX Runtime under our batching, called directly; not counted as a peer.",
+        )
+        for cell in cells:
+            seconds = measure_cell(cell, texts, [ours, *servers], libraries)
+            report.raw[f"{cell.connections}x{cell.request_size}"] = seconds
+            add_row(table, cell, n_tokens(texts[: cell.n_texts]), seconds)
+            print(table, flush=True)
+        quality = report.table(
+            "Lowest cosine to our vectors", f"Over {MANY} texts; at least {MIN_COSINE} is asked for."
+        )
+        compare_vectors(quality, texts[:MANY], ours, servers, libraries)
+    report.finish()
+
+
+def measure_cell(
+    cell: Cell, texts: Sequence[Text], servers: Sequence[Server], libraries: Sequence[Engine]
+) -> dict[str, list[float]]:
+    """Seconds of every round of everyone who takes part."""
+
+    def over_http(server: Server) -> Callable[[], object]:
+        return lambda: server.embed(cell.requests(texts), cell.connections)
+
+    def called(library: Engine, calls: Sequence[Sequence[Text]]) -> Callable[[], object]:
+        return lambda: library.embed(calls)
+
+    ways = {server.name: over_http(server) for server in servers}
+    if calls := cell.calls(texts):
+        ways |= {library.name: called(library, calls) for library in libraries}
+    return interleaved(ways, rounds=cell.rounds)
+
+
+def add_row(table: Table, cell: Cell, tokens: int, seconds: dict[str, list[float]]) -> None:
+    """Tokens a second of everyone, and how far ours is before the best peer."""
+    rates = {name: tokens / median(rounds) for name, rounds in seconds.items()}
+    best = max((name for name in rates if name not in ("ours", OUR_BATCHES)), key=lambda name: rates[name])
+    table.row(
+        connections=cell.connections,
+        texts_a_request=cell.request_size,
+        ours=rates["ours"],
+        best_peer=best,
+        ratio=rates["ours"] / rates[best],
+        **{name: rate for name, rate in rates.items() if name != "ours"},
+    )
+
+
+def compare_vectors(
+    table: Table, texts: Sequence[Text], ours: Server, servers: Sequence[Server], libraries: Sequence[Engine]
+) -> None:
+    """A row a peer. Raises `RuntimeError` if it computes something else: then the figures compare nothing."""
+    reference = vectors_over_http(ours, texts)
+    theirs = {server.name: vectors_over_http(server, texts) for server in servers}
+    for library in libraries:
+        library.embed([texts], save=True)
+        theirs[library.name] = np.load(library.saved)
+    for name, vectors in theirs.items():
+        cosine = float((reference * vectors).sum(axis=1).min())
+        table.row(peer=name, lowest_cosine=f"{cosine:.7f}")
+        if cosine < MIN_COSINE:
+            raise RuntimeError(f"{name} computes other vectors than ours: cosine {cosine}")
+
+
+def vectors_over_http(server: Server, texts: Sequence[Text]) -> NDArray[np.float32]:
+    """[n_texts, dim] of unit length."""
+    _, answers = server.embed([[text] for text in texts], 8)
+    vectors = np.array([server.vectors(json.loads(answer))[0] for answer in answers], np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+if __name__ == "__main__":
+    main()
