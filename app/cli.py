@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from app.core.errors import ManyvecError
 from app.main import configured_models, create_app, hub
@@ -67,7 +68,9 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.graceful_shutdown_s,
     )
-    Server(config).run()
+    # uvicorn raises Ctrl-C again when it has shut down.
+    with suppress(KeyboardInterrupt):
+        Server(config).run()
 
 
 def _welcome(settings: Settings, port: int) -> str:

@@ -20,7 +20,7 @@ from benchmarks.servers import Ours
 from benchmarks.texts import Text, ragged_texts
 
 PHASE_S = 8.0
-QUERY_PAUSE_S = 0.05
+QUERY_PAUSE_S = 0.25
 HEALTH_PAUSE_S = 0.05
 INGEST_CONNECTIONS = 4
 TEXTS_A_REQUEST = 32
