@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,33 +30,46 @@ class Server:
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8")
 
+    def assert_clean_exit(self) -> None:
+        """After a signal: waits for the end and checks that nothing was cut short."""
+        # Uvicorn raises the signal again once it has shut down.
+        assert self.process.wait(timeout=60) in (0, -signal.SIGTERM)
+        assert "Application shutdown complete" in self.log
+        assert "Traceback" not in self.log
+
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=120)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Listens on a free port of this machine; no setting comes from the environment."""
+    """Shared by all tests that do not stop it."""
+    with running_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+        server.process.send_signal(signal.SIGTERM)
+        server.assert_clean_exit()
+
+
+@contextmanager
+def running_server(folder: Path, **settings: str) -> Iterator[Server]:
+    """Listens on a free port of this machine, logs into `folder`; no setting comes from the environment."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment |= {
         "MODELS_FILE": str(REPO / "starter.toml"),
         "PORT": "0",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
+        **settings,
     }
     command = [sys.executable, "-m", "app"]
     subprocess.run([*command, "starter"], cwd=REPO, env=environment, check=True, capture_output=True)
-    log_file = tmp_path_factory.mktemp("server") / "server.log"
+    log_file = folder / "server.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(
             [*command, "serve"], cwd=REPO, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
         )
     try:
         yield Server(_url(process, log_file), process, log_file)
-        process.send_signal(signal.SIGTERM)
-        # Uvicorn raises the signal again once it has shut down.
-        assert process.wait(timeout=60) in (0, -signal.SIGTERM)
-        assert "Application shutdown complete" in log_file.read_text()
     finally:
         process.kill()
         process.wait()
