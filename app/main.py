@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
             yield
         finally:
             warmup.cancel()
+            await asyncio.gather(warmup, return_exceptions=True)
             await engine.close()
 
     app = FastAPI(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)
