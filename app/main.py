@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 import app as package
 from app import api
@@ -56,7 +57,8 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
             await asyncio.gather(warmup, return_exceptions=True)
             await engine.close()
 
-    app = FastAPI(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)
+    # Swagger UI from this server: the default page loads it from another host.
+    app = FastAPIOffline(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
     api.install(app, settings)
     return app
