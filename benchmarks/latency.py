@@ -22,8 +22,8 @@ from benchmarks.texts import Text, ragged_texts
 PHASE_S = 8.0
 QUERY_PAUSE_S = 0.25
 HEALTH_PAUSE_S = 0.05
-INGEST_CONNECTIONS = 4
-TEXTS_A_REQUEST = 32
+INGEST_CONNECTIONS = 8
+TEXTS_A_REQUEST = 8
 QUERIES = tuple(f"where does the {word} house stand" for word in ("red", "old", "small", "open", "white"))
 
 
