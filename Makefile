@@ -58,3 +58,7 @@ distclean: clean ## Remove caches, environments and the untrained models
 .PHONY: bench-maxsim
 bench-maxsim: setup-dev ## Late interaction beside colpali-engine, in the environment of the reference libraries
 	@.venv-oracle/bin/python -m benchmarks.maxsim
+
+.PHONY: bench-latency
+bench-latency: setup-dev ## Queries and /health while an ingest saturates the server
+	@$(BIN)/python -m benchmarks.latency
