@@ -15,9 +15,11 @@ from PIL import Image
 
 from app.core.errors import BadInputError, OutOfMemoryError
 from app.core.types import (
+    NO_LIMITS,
     Embedding,
     FloatArray,
     ImageInput,
+    ImageLimits,
     MultiVectorEmbedding,
     Output,
     PatchGrid,
@@ -71,14 +73,20 @@ class FakeModel(EmbeddingModel):
 
     def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
         size = (item.image_size, item.image_size) if item.image_size else image.size
-        grid = self.patch_grid(*size)
+        grid = self.patch_grid(*size, item.limits)
         pixels = image.resize((grid.n_patches_x, grid.n_patches_y), Image.Resampling.BOX)
         return Prepared({"pixels": np.asarray(pixels), "grid": grid}, grid.n_patches + 2, "image", item.outputs)
 
-    def patch_grid(self, width: int, height: int) -> PatchGrid:
+    def patch_grid(self, width: int, height: int, limits: ImageLimits = NO_LIMITS) -> PatchGrid:
+        """Limits take columns off at the right."""
         if max(width, height) > 200 * min(width, height):
             raise BadInputError("The image is too narrow.")
-        return PatchGrid(*(min(max(1, side // PATCH_PX), MAX_PATCHES_A_SIDE) for side in (width, height)))
+        n_patches_x, n_patches_y = (min(max(1, side // PATCH_PX), MAX_PATCHES_A_SIDE) for side in (width, height))
+        wanted = (limits.max_visual_tokens, limits.max_pixels and limits.max_pixels // PATCH_PX**2)
+        n_patches = min((number for number in wanted if number is not None), default=n_patches_x * n_patches_y)
+        if n_patches < n_patches_y:
+            raise BadInputError("The fake model cannot read so little of an image.")
+        return PatchGrid(min(n_patches_x, n_patches // n_patches_y), n_patches_y)
 
     def encode(self, batch: Sequence[Prepared]) -> list[Embedding]:
         self.before_encode()

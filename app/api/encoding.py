@@ -1,34 +1,58 @@
 """Arrays to the wire; the only place that knows how vectors are written."""
 
 import asyncio
-from collections.abc import Iterable
+import base64
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 from fastapi import Response
 
-from app.core.types import Embedding
+from app.api.negotiation import MediaType
+from app.api.report import REPORT_HEADERS
+from app.api.schemas.options import EncodingFormat
+from app.api.tensors import to_npz, to_safetensors
+from app.core.quantization import StoredVectors
 
 T = TypeVar("T")
 
-TRUNCATED_HEADER = "X-Truncated"
-MAX_LISTED = 256
-"""Most indices that the header lists: proxies refuse headers of more than a few kB."""
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 
-TRUNCATION: dict[int | str, dict[str, Any]] = {
+EMBEDDINGS: dict[int | str, dict[str, Any]] = {
     200: {
-        "headers": {
-            TRUNCATED_HEADER: {
-                "description": "Which texts were longer than the model's context and lost their end: their indices "
-                "in the request, counted from 0, separated by commas; `query` for a query that stands alone. "
-                f"At most {MAX_LISTED} are listed, then `...` follows. Absent if none was cut.",
-                "schema": {"type": "string"},
-            }
-        }
+        "description": "In JSON unless `Accept` asks for the arrays themselves: as safetensors or npz they bear the "
+        "names of their places in the JSON, such as `embeddings.0`, and `metadata` holds the rest of it.",
+        "content": {MediaType.SAFETENSORS.value: BINARY, MediaType.NPZ.value: BINARY},
+        "headers": REPORT_HEADERS,
     }
 }
-"""Documents the header in a route's `responses`."""
+"""Documents the formats and headers of embeddings in a route's `responses`."""
+
+
+async def respond(
+    make_content: Callable[[], Any], media_type: MediaType, encoding_format: EncodingFormat, headers: Mapping[str, str]
+) -> Response:
+    """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written off the event loop."""
+    body = await asyncio.to_thread(lambda: encoded(make_content(), media_type, encoding_format))
+    return Response(body, headers=dict(headers), media_type=media_type)
+
+
+def encoded(content: Any, media_type: MediaType, encoding_format: EncodingFormat = EncodingFormat.FLOAT) -> bytes:
+    """`content` in that format; `encoding_format` is JSON's."""
+    if media_type is MediaType.SAFETENSORS:
+        return to_safetensors(content)
+    if media_type is MediaType.NPZ:
+        return to_npz(content)
+    if encoding_format is EncodingFormat.BASE64:
+        return orjson.dumps(content, default=_in_base64, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    return orjson.dumps(content, default=_in_lists, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+
+
+async def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with plain values and arrays, encoded off the event loop."""
+    body = await asyncio.to_thread(to_json, content)
+    return Response(body, headers=dict(headers or {}), media_type="application/json")
 
 
 def to_json(content: Any) -> bytes:
@@ -36,30 +60,32 @@ def to_json(content: Any) -> bytes:
     return orjson.dumps(content, default=_array)
 
 
-async def json_response(content: Any, truncated: Iterable[int | str] = ()) -> Response:
-    """Encode `content` off the event loop; `truncated` names the inputs that were cut."""
-    body = await asyncio.to_thread(to_json, content)
-    return Response(body, headers=truncation_headers(truncated), media_type="application/json")
-
-
-def truncation_headers(truncated: Iterable[int | str]) -> dict[str, str]:
-    """The header that makes truncation visible; empty if nothing was cut."""
-    names = [str(name) for name in truncated]
-    if len(names) > MAX_LISTED:
-        names = [*names[:MAX_LISTED], "..."]
-    return {TRUNCATED_HEADER: ",".join(names)} if names else {}
-
-
-def truncated_indices(embeddings: Iterable[Embedding]) -> list[int]:
-    """Which of the inputs were cut."""
-    return [index for index, embedding in enumerate(embeddings) if embedding.truncated]
-
-
 def required(output: T | None) -> T:
     """An output that was asked for."""
     if output is None:
         raise RuntimeError("The model left out an output that was asked for.")
     return output
+
+
+def _in_lists(value: Any) -> Any:
+    if not isinstance(value, StoredVectors):
+        return _array(value)
+    return _array(value.values) if value.scales is None else _described(value, _array(value.values))
+
+
+def _in_base64(value: Any) -> Any:
+    if not isinstance(value, StoredVectors):
+        return _array(value)
+    # A fragment spares looking for characters that JSON would have to escape: base64 has none.
+    text = base64.b64encode(np.ascontiguousarray(value.values).data)
+    return _described(value, orjson.Fragment(b'"%s"' % text))
+
+
+def _described(vectors: StoredVectors, data: orjson.Fragment) -> dict[str, Any]:
+    """What it takes to read `data`."""
+    values = vectors.values
+    description = {"data": data, "dtype": values.dtype.name, "shape": values.shape}
+    return description if vectors.scales is None else description | {"scales": vectors.scales}
 
 
 def _array(value: Any) -> orjson.Fragment:

@@ -7,7 +7,8 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
-from app.core.errors import TooLargeError, UnavailableError
+from app.core.errors import BadInputError, TooLargeError, UnavailableError
+from app.engine.engine import Engine
 from app.settings import Settings
 
 
@@ -50,6 +51,16 @@ def limit_body(scope: Scope, receive: Receive, max_mb: float) -> Receive:
         return message
 
     return receive_within_limit
+
+
+async def check_whole(engine: Engine, model: str, cut: Sequence[str]) -> None:
+    """Raises `BadInputError` if the model could not read all of an input; `cut` names those, as the request does."""
+    if cut:
+        limit = (await engine.model(model)).info.max_tokens
+        raise BadInputError(
+            f"{cut[0]} is longer than the {limit} tokens that this model reads, special tokens included. "
+            "Shorten it, or let `truncate` be true."
+        )
 
 
 def check_n_items(n_items: int, settings: Settings) -> None:

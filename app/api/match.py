@@ -8,10 +8,11 @@ from fastapi import UploadFile
 from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES
 from app.api.encoding import required
 from app.api.limits import check_texts
+from app.api.report import report
 from app.api.uploads import read_images
 from app.core.errors import BadInputError, TooLargeError
 from app.core.similarity import similarity_maps
-from app.core.types import Embedding, FloatArray, ImageInput, PatchGrid, Role, TextInput
+from app.core.types import Embedding, FloatArray, ImageInput, ImageLimits, PatchGrid, Role, TextInput
 from app.engine.engine import Engine
 from app.settings import Settings
 
@@ -32,12 +33,18 @@ class Match:
     """The tokenizer's pieces of the query; at least one."""
     maps: FloatArray
     """Cosine similarities [n_tokens, n_patches_y, n_patches_x]."""
-    truncated: tuple[str, ...]
-    """Names what was cut, for the header."""
+    headers: dict[str, str]
+    """What the answer is to say of its inputs."""
 
 
 async def match_page(
-    engine: Engine, settings: Settings, file: UploadFile, query: str, model: str | None, default_family: str
+    engine: Engine,
+    settings: Settings,
+    file: UploadFile,
+    query: str,
+    model: str | None,
+    limits: ImageLimits,
+    default_family: str,
 ) -> Match:
     """Embed both with the same model and compare them.
 
@@ -45,7 +52,7 @@ async def match_page(
     """
     check_texts([query], settings)
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=default_family)
-    (page,) = await read_images([file])
+    (page,) = await read_images([file], limits)
     image, text = await engine.encode(name, [page, TextInput(query, Role.QUERY, MULTI_VECTOR)])
     tokens = required(text.multi_vector).tokens
     if not tokens:
@@ -59,7 +66,7 @@ async def match_page(
         grid=required(required(image.multi_vector).grid),
         tokens=tokens,
         maps=await asyncio.to_thread(_maps, text, image),
-        truncated=("query",) if text.truncated else (),
+        headers=report([image, text], ["query"] if text.truncated else []),
     )
 
 

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Body, Response
 from starlette.requests import HTTPConnection
 
 from app.api.defaults import ENDPOINT_FAMILY, FEATURES_FAMILY, MULTI_VECTOR, PAGES_AND_QUERIES
-from app.api.encoding import TRUNCATION, json_response, required, truncated_indices
+from app.api.encoding import EMBEDDINGS, required, respond
 from app.api.errors import ERROR_RESPONSES
-from app.api.limits import check_n_items, check_texts
+from app.api.limits import check_n_items, check_texts, check_whole
+from app.api.negotiation import MediaType, MediaTypeDep
+from app.api.report import report, truncated_indices
 from app.api.route import ApiRoute, EngineDep, JsonRequest, SettingsDep, api_router
+from app.api.schemas.options import ImageOptions
 from app.api.schemas.predict import (
     EXAMPLES,
     EndpointInputs,
@@ -22,10 +26,23 @@ from app.api.schemas.predict import (
     PredictResponse,
     is_for_features,
 )
+from app.api.vectors import dense, finished, finished_rows, rows
 from app.core.base64_images import decode_base64_image_bytes
 from app.core.errors import BadInputError
 from app.core.maxsim import maxsim_matrix
-from app.core.types import Embedding, FloatArray, ImageInput, Modality, Output, Role, TextInput
+from app.core.quantization import StoredVectors, stored
+from app.core.types import (
+    NO_LIMITS,
+    Embedding,
+    FloatArray,
+    ImageInput,
+    ImageLimits,
+    Modality,
+    MultiVectorEmbedding,
+    Output,
+    Role,
+    TextInput,
+)
 from app.engine.engine import Engine
 from app.settings import Settings
 
@@ -53,7 +70,17 @@ class PredictRoute(ApiRoute):
 
 router = api_router("predict", PredictRoute)
 
-RESPONSES = TRUNCATION | {status: response | {"model": PredictError} for status, response in ERROR_RESPONSES.items()}
+RESPONSES = EMBEDDINGS | {status: response | {"model": PredictError} for status, response in ERROR_RESPONSES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Images and texts of a request, finished as it wants them."""
+
+    images: list[FloatArray]
+    """Rows [n_rows, dim] of each."""
+    texts: list[FloatArray]
+    headers: dict[str, str]
 
 
 @router.post(
@@ -70,7 +97,10 @@ RESPONSES = TRUNCATION | {status: response | {"model": PredictError} for status,
     responses=RESPONSES,
 )
 async def predict(
-    body: Annotated[PredictRequest, Body(openapi_examples=EXAMPLES)], engine: EngineDep, settings: SettingsDep
+    body: Annotated[PredictRequest, Body(openapi_examples=EXAMPLES)],
+    media_type: MediaTypeDep,
+    engine: EngineDep,
+    settings: SettingsDep,
 ) -> Response:
     """Two requests that the fields tell apart.
 
@@ -78,68 +108,113 @@ async def predict(
     (default model: ColQwen2). `image_data`: the CLS vector and the patch vectors of images (default model: DINOv3).
     """
     if isinstance(body, ImageFeaturesRequest):
-        return await _image_features(body, engine, settings)
-    name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
+        return await _image_features(body, media_type, engine, settings)
     inputs = body.inputs or EndpointInputs()
     if inputs.images is None and inputs.queries is None:
-        return await _scores(body, inputs, name, engine, settings)
+        return await _scores(body, inputs, media_type, engine, settings)
     if inputs.images is not None and inputs.queries is not None:
         raise BadInputError("Send `images` or `queries` in `inputs`; for both at once use `image` and `text`.")
-    images, texts, truncated = await _embed(inputs.images or [], inputs.queries or [], name, engine, settings)
-    return await json_response({"embeddings": images or texts}, truncated)
+    embedded = await _embed(inputs.images or [], inputs.queries or [], "queries", body, engine, settings)
+    return await respond(
+        lambda: {"embeddings": _stored(embedded.images or embedded.texts, body)},
+        media_type,
+        body.encoding_format,
+        embedded.headers,
+    )
 
 
 async def _scores(
-    body: EndpointRequest, inputs: EndpointInputs, name: str, engine: Engine, settings: Settings
+    body: EndpointRequest, inputs: EndpointInputs, media_type: MediaType, engine: Engine, settings: Settings
 ) -> Response:
     image = inputs.image if body.image is None else body.image
     text = inputs.text if body.text is None else body.text
     if image is None and text is None:
         raise BadInputError("Send `image`, `text` or both, at the top or inside `inputs`.")
-    images, texts, truncated = await _embed(image or [], text or [], name, engine, settings)
-    scores = await asyncio.to_thread(maxsim_matrix, texts, images)
-    return await json_response({"image": images, "text": texts, "scores": scores if images else []}, truncated)
+    embedded = await _embed(image or [], text or [], "text", body, engine, settings)
+
+    def content() -> dict[str, Any]:
+        images, texts = embedded.images, embedded.texts
+        # Of the rows as they are returned, before they are stored in fewer bytes.
+        scores: Any = maxsim_matrix(texts, images) if images else []
+        return {"image": _stored(images, body), "text": _stored(texts, body), "scores": scores}
+
+    return await respond(content, media_type, body.encoding_format, embedded.headers)
 
 
 async def _embed(
-    images: Sequence[str], texts: Sequence[str], name: str, engine: Engine, settings: Settings
-) -> tuple[list[FloatArray], list[FloatArray], list[int]]:
-    """Rows [n_rows, dim] of each image and each text, and which texts were cut."""
+    images: Sequence[str], texts: Sequence[str], field: str, body: EndpointRequest, engine: Engine, settings: Settings
+) -> Embedded:
+    """`field` is what errors call the texts."""
     check_n_items(len(images) + len(texts), settings)
     check_texts(texts, settings)
-    inputs = await asyncio.to_thread(_image_inputs, images, "image", MULTI_VECTOR)
+    name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
+    inputs = await asyncio.to_thread(_image_inputs, images, "image", MULTI_VECTOR, body.limits)
     embeddings = await engine.encode(name, [*inputs, *(TextInput(text, Role.QUERY, MULTI_VECTOR) for text in texts)])
-    rows = [required(embedding.multi_vector).vectors for embedding in embeddings]
-    return rows[: len(images)], rows[len(images) :], truncated_indices(embeddings[len(images) :])
+    cut = truncated_indices(embeddings[len(images) :])
+    if not body.truncate:
+        await check_whole(engine, name, [f"{field}[{index}]" for index in cut])
+    outputs = [required(embedding.multi_vector) for embedding in embeddings]
+    return Embedded(
+        *await asyncio.to_thread(_finished, outputs[: len(images)], outputs[len(images) :], body),
+        headers=report(embeddings, cut),
+    )
 
 
-async def _image_features(body: ImageFeaturesRequest, engine: Engine, settings: Settings) -> Response:
+def _finished(
+    images: Sequence[MultiVectorEmbedding], texts: Sequence[MultiVectorEmbedding], options: ImageOptions
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Rows of both; pooling is for images alone."""
+    return (
+        [finished_rows(image, options).vectors for image in images],
+        [finished(text.vectors, options) for text in texts],
+    )
+
+
+def _stored(matrices: Sequence[FloatArray], options: ImageOptions) -> list[StoredVectors]:
+    return [stored(matrix, options.dtype) for matrix in matrices]
+
+
+async def _image_features(
+    body: ImageFeaturesRequest, media_type: MediaType, engine: Engine, settings: Settings
+) -> Response:
     if not body.embedding_types or not FEATURES.keys() >= set(body.embedding_types):
         raise BadInputError(f"`embedding_types` lists one or more of: {', '.join(FEATURES)}.")
+    if body.image_size is not None and body.limits != NO_LIMITS:
+        raise BadInputError("`image_size` sets the size; leave out `max_pixels` and `max_visual_tokens`.")
     images = [body.image_data] if isinstance(body.image_data, str) else body.image_data
     check_n_items(len(images), settings)
     outputs = frozenset(FEATURES[name] for name in body.embedding_types)
     model = engine.pick(body.model, *((Modality.IMAGE, output) for output in outputs), prefer=FEATURES_FAMILY)
-    inputs = await asyncio.to_thread(_image_inputs, images, "image_data", outputs, body.image_size)
+    inputs = await asyncio.to_thread(_image_inputs, images, "image_data", outputs, body.limits, body.image_size)
     embeddings = await engine.encode(model, inputs)
-    features = [_features(embedding, body.embedding_types) for embedding in embeddings]
-    return await json_response(features[0] if isinstance(body.image_data, str) else features)
+
+    def content() -> Any:
+        features = [_features(embedding, body) for embedding in embeddings]
+        return features[0] if isinstance(body.image_data, str) else features
+
+    return await respond(content, media_type, body.encoding_format, report(embeddings))
 
 
 def _image_inputs(
-    images: Sequence[str], field: str, outputs: frozenset[Output], image_size: int | None = None
+    images: Sequence[str], field: str, outputs: frozenset[Output], limits: ImageLimits, image_size: int | None = None
 ) -> list[ImageInput]:
     """Decode base64; errors call the images `field[0]`, `field[1]`, ..."""
     labels = [f"{field}[{index}]" for index in range(len(images))]
     return [
-        ImageInput(decode_base64_image_bytes(text, label), label, outputs, image_size)
+        ImageInput(decode_base64_image_bytes(text, label), label, outputs, image_size, limits)
         for text, label in zip(images, labels, strict=True)
     ]
 
 
-def _features(embedding: Embedding, names: Sequence[str]) -> dict[str, FloatArray]:
+def _features(embedding: Embedding, body: ImageFeaturesRequest) -> dict[str, StoredVectors]:
     """In the order asked: `cls_token` [dim], `patch_features` [n_patches, dim]."""
     return {
-        name: required(embedding.dense) if FEATURES[name] is Output.DENSE else required(embedding.multi_vector).content
-        for name in names
+        name: dense(required(embedding.dense), body)
+        if FEATURES[name] is Output.DENSE
+        else rows(_patches_only(required(embedding.multi_vector)), body)
+        for name in body.embedding_types
     }
+
+
+def _patches_only(embedding: MultiVectorEmbedding) -> MultiVectorEmbedding:
+    return replace(embedding, vectors=embedding.content, start=0)

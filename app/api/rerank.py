@@ -6,8 +6,9 @@ import numpy as np
 from fastapi import Response
 
 from app.api.defaults import LATE_INTERACTION_FAMILY, MULTI_VECTOR
-from app.api.encoding import TRUNCATION, json_response, required
-from app.api.limits import check_texts
+from app.api.encoding import json_response, required
+from app.api.limits import check_texts, check_whole
+from app.api.report import REPORT, report, truncated_indices
 from app.api.route import EngineDep, SettingsDep, api_router
 from app.api.schemas.text import RerankRequest, RerankResponse
 from app.core.maxsim import maxsim_matrix
@@ -16,7 +17,7 @@ from app.core.types import Embedding, FloatArray, Modality, Output, Role, TextIn
 router = api_router("text")
 
 
-@router.post("/rerank", summary="Score texts against a query", response_model=RerankResponse, responses=TRUNCATION)
+@router.post("/rerank", summary="Score texts against a query", response_model=RerankResponse, responses=REPORT)
 async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) -> Response:
     """MaxSim over the rows of the texts: with BGE-M3 as FlagEmbedding's `colbert_score` computes it (a row for each
     token but the first), with visual models over the rows that `/embed/queries` returns for the query.
@@ -28,9 +29,11 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
         return await json_response({"scores": []})
     candidates = [TextInput(text, Role.DOCUMENT, MULTI_VECTOR) for text in body.candidates]
     query, *documents = await engine.encode(name, [TextInput(body.query, Role.QUERY, MULTI_VECTOR), *candidates])
+    cut_query, cut_documents = ["query"] if query.truncated else [], truncated_indices(documents)
+    if not body.truncate:
+        await check_whole(engine, name, [*cut_query, *(f"candidates[{index}]" for index in cut_documents)])
     scores = await asyncio.to_thread(_scores, query, documents, normalize=body.normalize)
-    truncated = [index for index, document in enumerate(documents) if document.truncated]
-    return await json_response({"scores": scores}, [*(["query"] if query.truncated else []), *truncated])
+    return await json_response({"scores": scores}, report([query, *documents], [*cut_query, *cut_documents]))
 
 
 def _scores(query: Embedding, documents: list[Embedding], *, normalize: bool) -> FloatArray:

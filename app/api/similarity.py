@@ -8,8 +8,10 @@ from fastapi import File, Form, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.defaults import SIMILARITY_FAMILY, VISUAL_FAMILY
-from app.api.encoding import TRUNCATION, json_response, truncation_headers
+from app.api.encoding import json_response
+from app.api.forms import PixelLimitsDep
 from app.api.match import Match, match_page
+from app.api.report import REPORT, REPORT_HEADERS
 from app.api.route import EngineDep, FormModelDep, SettingsDep, api_router
 from app.api.schemas.common import FormText, UploadedFile
 from app.api.schemas.similarity import InterpretResponse, QuerySingleResponse
@@ -37,7 +39,7 @@ HEATMAP_RESPONSES: dict[int | str, dict[str, Any]] = {
             "image/png": {"schema": {"type": "string", "format": "binary"}},
             "application/zip": {"schema": {"type": "string", "format": "binary"}},
         },
-        "headers": TRUNCATION[200]["headers"],
+        "headers": REPORT_HEADERS,
     }
 }
 
@@ -46,12 +48,17 @@ HEATMAP_RESPONSES: dict[int | str, dict[str, Any]] = {
     "/interpret",
     summary="Similarity maps of a query's tokens",
     response_model=InterpretResponse,
-    responses=TRUNCATION,
+    responses=REPORT,
 )
 async def interpret(
-    file: PageFile, query: QueryText, model: FormModelDep, engine: EngineDep, settings: SettingsDep
+    file: PageFile,
+    query: QueryText,
+    model: FormModelDep,
+    options: PixelLimitsDep,
+    engine: EngineDep,
+    settings: SettingsDep,
 ) -> Response:
-    match = await match_page(engine, settings, file, query, model, VISUAL_FAMILY)
+    match = await match_page(engine, settings, file, query, model, options.limits, VISUAL_FAMILY)
     content = {
         "query": query,
         "tokens": match.tokens,
@@ -65,19 +72,24 @@ async def interpret(
         "image_width": match.width,
         "image_height": match.height,
     }
-    return await json_response(content, match.truncated)
+    return await json_response(content, match.headers)
 
 
 @router.post(
     "/query/single",
     summary="How well a query matches a page, token by token",
     response_model=QuerySingleResponse,
-    responses=TRUNCATION,
+    responses=REPORT,
 )
 async def query_single(
-    file: PageFile, query: QueryText, model: FormModelDep, engine: EngineDep, settings: SettingsDep
+    file: PageFile,
+    query: QueryText,
+    model: FormModelDep,
+    options: PixelLimitsDep,
+    engine: EngineDep,
+    settings: SettingsDep,
 ) -> Response:
-    match = await match_page(engine, settings, file, query, model, SIMILARITY_FAMILY)
+    match = await match_page(engine, settings, file, query, model, options.limits, SIMILARITY_FAMILY)
     names = unique_names(match.tokens)
     content = {
         "query": query,
@@ -85,7 +97,7 @@ async def query_single(
         "tokens": {name: _token_similarity(index, match.maps[index]) for index, name in enumerate(names)},
         "token_list": names,
     }
-    return await json_response(content, match.truncated)
+    return await json_response(content, match.headers)
 
 
 @router.post(
@@ -98,12 +110,13 @@ async def query_single_heatmap(
     file: PageFile,
     query: QueryText,
     model: FormModelDep,
+    options: PixelLimitsDep,
     engine: EngineDep,
     settings: SettingsDep,
     token_idx: Annotated[int | None, Form(description="One token by its place; default: all in a ZIP.")] = None,
 ) -> Response:
-    match = await match_page(engine, settings, file, query, model, SIMILARITY_FAMILY)
-    headers = truncation_headers(match.truncated)
+    match = await match_page(engine, settings, file, query, model, options.limits, SIMILARITY_FAMILY)
+    headers = dict(match.headers)
     if token_idx is not None:
         if not 0 <= token_idx < len(match.tokens):
             raise BadInputError(f"`token_idx` lies between 0 and {len(match.tokens) - 1} for this query.")

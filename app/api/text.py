@@ -6,9 +6,12 @@ from typing import Any
 from fastapi import Response
 
 from app.api.defaults import LATE_INTERACTION_FAMILY
-from app.api.encoding import TRUNCATION, json_response, required, truncated_indices
-from app.api.limits import check_texts
+from app.api.encoding import EMBEDDINGS, required, respond
+from app.api.limits import check_texts, check_whole
+from app.api.negotiation import MediaTypeDep
+from app.api.report import report, truncated_indices
 from app.api.route import EngineDep, SettingsDep, api_router
+from app.api.schemas.options import Truncation, VectorOptions
 from app.api.schemas.text import (
     HybridOptions,
     HybridVectorResponse,
@@ -20,78 +23,121 @@ from app.api.schemas.text import (
     VectorResponse,
     VectorsResponse,
 )
-from app.core.types import Embedding, FloatArray, Modality, Output, Role, SparseEmbedding, TextInput
+from app.api.vectors import dense, rows
+from app.core.quantization import StoredVectors
+from app.core.types import Embedding, Modality, Output, Role, SparseEmbedding, TextInput
 from app.engine.engine import Engine
 from app.settings import Settings
 
 router = api_router("text")
 
 
-@router.post("/vectorize", summary="One text into a dense vector", response_model=VectorResponse, responses=TRUNCATION)
-async def vectorize(body: VectorizeRequest, engine: EngineDep, settings: SettingsDep) -> Response:
-    embeddings = await _dense(engine, settings, body.model, [body.text], is_query=body.is_query)
-    return await json_response({"vector": _vectors(embeddings)[0]}, truncated_indices(embeddings))
+@router.post("/vectorize", summary="One text into a dense vector", response_model=VectorResponse, responses=EMBEDDINGS)
+async def vectorize(
+    body: VectorizeRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
+) -> Response:
+    (embedding,) = embeddings = await _dense(engine, settings, body, [body.text], ["text"])
+    return await respond(
+        lambda: {"vector": _vector(embedding, body)}, media_type, body.encoding_format, _report(embeddings)
+    )
 
 
 @router.post(
-    "/vectorize-batch", summary="Texts into dense vectors", response_model=VectorsResponse, responses=TRUNCATION
+    "/vectorize-batch", summary="Texts into dense vectors", response_model=VectorsResponse, responses=EMBEDDINGS
 )
-async def vectorize_batch(body: VectorizeBatchRequest, engine: EngineDep, settings: SettingsDep) -> Response:
-    embeddings = await _dense(engine, settings, body.model, body.items.texts, is_query=body.is_query)
-    return await json_response({"vectors": body.items.keyed(_vectors(embeddings))}, truncated_indices(embeddings))
+async def vectorize_batch(
+    body: VectorizeBatchRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
+) -> Response:
+    embeddings = await _dense(engine, settings, body, body.items.texts, body.items.labels)
+
+    def content() -> dict[str, Any]:
+        return {"vectors": body.items.keyed([_vector(embedding, body) for embedding in embeddings])}
+
+    return await respond(content, media_type, body.encoding_format, _report(embeddings))
 
 
 @router.post(
     "/vectorize-hybrid",
     summary="One text into dense, sparse and ColBERT vectors",
     response_model=HybridVectorResponse,
-    responses=TRUNCATION,
+    responses=EMBEDDINGS,
 )
-async def vectorize_hybrid(body: VectorizeHybridRequest, engine: EngineDep, settings: SettingsDep) -> Response:
-    embeddings = await _hybrid(engine, settings, body, [body.text])
-    return await json_response({"hybrid_vector": _hybrid_vector(embeddings[0], body)}, truncated_indices(embeddings))
+async def vectorize_hybrid(
+    body: VectorizeHybridRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
+) -> Response:
+    (embedding,) = embeddings = await _hybrid(engine, settings, body, [body.text], ["text"])
+    return await respond(
+        lambda: {"hybrid_vector": _hybrid_vector(embedding, body)},
+        media_type,
+        body.encoding_format,
+        _report(embeddings),
+    )
 
 
 @router.post(
     "/vectorize-batch-hybrid",
     summary="Texts into dense, sparse and ColBERT vectors",
     response_model=HybridVectorsResponse,
-    responses=TRUNCATION,
+    responses=EMBEDDINGS,
 )
 async def vectorize_batch_hybrid(
-    body: VectorizeBatchHybridRequest, engine: EngineDep, settings: SettingsDep
+    body: VectorizeBatchHybridRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    embeddings = await _hybrid(engine, settings, body, body.items.texts)
-    vectors = [_hybrid_vector(embedding, body) for embedding in embeddings]
-    return await json_response({"hybrid_vectors": body.items.keyed(vectors)}, truncated_indices(embeddings))
+    embeddings = await _hybrid(engine, settings, body, body.items.texts, body.items.labels)
+
+    def content() -> dict[str, Any]:
+        return {"hybrid_vectors": body.items.keyed([_hybrid_vector(embedding, body) for embedding in embeddings])}
+
+    return await respond(content, media_type, body.encoding_format, _report(embeddings))
 
 
 async def _dense(
-    engine: Engine, settings: Settings, model: str | None, texts: Sequence[str], *, is_query: bool
+    engine: Engine,
+    settings: Settings,
+    body: VectorizeRequest | VectorizeBatchRequest,
+    texts: Sequence[str],
+    labels: Sequence[str],
 ) -> list[Embedding]:
     check_texts(texts, settings)
-    role = Role.QUERY if is_query else Role.DOCUMENT
-    name = engine.pick(model, (Modality.TEXT, Output.DENSE))
-    return await engine.encode(name, [TextInput(text, role) for text in texts])
+    role = Role.QUERY if body.is_query else Role.DOCUMENT
+    name = engine.pick(body.model, (Modality.TEXT, Output.DENSE))
+    return await _embed(engine, name, [TextInput(text, role) for text in texts], labels, body)
 
 
-async def _hybrid(engine: Engine, settings: Settings, options: HybridOptions, texts: Sequence[str]) -> list[Embedding]:
+async def _hybrid(
+    engine: Engine, settings: Settings, options: HybridOptions, texts: Sequence[str], labels: Sequence[str]
+) -> list[Embedding]:
     check_texts(texts, settings)
     outputs = {Output.DENSE, Output.SPARSE} | ({Output.MULTI_VECTOR} if options.return_colbert else set())
     name = engine.pick(options.model, *((Modality.TEXT, output) for output in outputs), prefer=LATE_INTERACTION_FAMILY)
-    return await engine.encode(name, [TextInput(text, Role.DOCUMENT, frozenset(outputs)) for text in texts])
+    inputs = [TextInput(text, Role.DOCUMENT, frozenset(outputs)) for text in texts]
+    return await _embed(engine, name, inputs, labels, options)
 
 
-def _vectors(embeddings: Sequence[Embedding]) -> list[FloatArray]:
-    return [required(embedding.dense) for embedding in embeddings]
+async def _embed(
+    engine: Engine, name: str, inputs: Sequence[TextInput], labels: Sequence[str], options: Truncation
+) -> list[Embedding]:
+    """`labels` are what errors call the texts."""
+    embeddings = await engine.encode(name, inputs)
+    if not options.truncate:
+        await check_whole(engine, name, [labels[index] for index in truncated_indices(embeddings)])
+    return embeddings
+
+
+def _report(embeddings: Sequence[Embedding]) -> dict[str, str]:
+    return report(embeddings, truncated_indices(embeddings))
+
+
+def _vector(embedding: Embedding, options: VectorOptions) -> StoredVectors:
+    return dense(required(embedding.dense), options)
 
 
 def _hybrid_vector(embedding: Embedding, options: HybridOptions) -> dict[str, Any]:
     sparse = required(embedding.sparse)
     return {
-        "dense": required(embedding.dense),
+        "dense": _vector(embedding, options),
         "sparse": _weights_by_id(sparse) if options.sparse_keys == "id" else _weights_by_token(sparse),
-        "colbert": required(embedding.multi_vector).vectors if options.return_colbert else None,
+        "colbert": rows(required(embedding.multi_vector), options) if options.return_colbert else None,
     }
 
 

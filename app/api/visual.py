@@ -7,10 +7,14 @@ import numpy as np
 from fastapi import File, Response
 
 from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES, VISUAL_FAMILY
-from app.api.encoding import TRUNCATION, json_response, required, truncated_indices
-from app.api.limits import check_n_items, check_texts
+from app.api.encoding import EMBEDDINGS, json_response, required, respond
+from app.api.forms import ImageOptionsDep
+from app.api.limits import check_n_items, check_texts, check_whole
+from app.api.negotiation import MediaTypeDep
+from app.api.report import report, truncated_indices
 from app.api.route import EngineDep, FormModelDep, SettingsDep, api_router
 from app.api.schemas.common import UploadedFile
+from app.api.schemas.options import ImageOptions
 from app.api.schemas.visual import (
     EmbedQueriesRequest,
     ImageEmbeddings,
@@ -20,8 +24,10 @@ from app.api.schemas.visual import (
     QueryEmbeddings,
 )
 from app.api.uploads import read_images
+from app.api.vectors import finished_rows, rows
 from app.core.errors import BadInputError
-from app.core.types import Embedding, Role, TextInput
+from app.core.quantization import stored
+from app.core.types import Embedding, ImageLimits, Role, TextInput
 from app.families.base import EmbeddingModel
 
 router = api_router("visual documents")
@@ -38,50 +44,65 @@ MAX_SIDE = 1_000_000
 async def count_patches(body: PatchesRequest, engine: EngineDep, settings: SettingsDep) -> Response:
     check_n_items(len(body.dimensions), settings)
     model = await engine.model(engine.pick(body.model, PAGES_AND_QUERIES[0], prefer=VISUAL_FAMILY))
-    results = await asyncio.to_thread(lambda: [_count_patches(model, size) for size in body.dimensions])
+    results = await asyncio.to_thread(lambda: [_count_patches(model, size, body.limits) for size in body.dimensions])
     return await json_response({"results": results})
 
 
-@router.post("/embed/queries", summary="Embed search texts", response_model=QueryEmbeddings, responses=TRUNCATION)
-async def embed_queries(body: EmbedQueriesRequest, engine: EngineDep, settings: SettingsDep) -> Response:
+@router.post("/embed/queries", summary="Embed search texts", response_model=QueryEmbeddings, responses=EMBEDDINGS)
+async def embed_queries(
+    body: EmbedQueriesRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
+) -> Response:
     if not body.queries:
         raise BadInputError("`queries` is empty; send at least one.")
     check_texts(body.queries, settings)
     name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
     embeddings = await engine.encode(name, [TextInput(text, Role.QUERY, MULTI_VECTOR) for text in body.queries])
-    rows = [required(embedding.multi_vector).vectors for embedding in embeddings]
-    return await json_response({"embeddings": rows}, truncated_indices(embeddings))
+    cut = truncated_indices(embeddings)
+    if not body.truncate:
+        await check_whole(engine, name, [f"queries[{index}]" for index in cut])
+
+    def content() -> dict[str, Any]:
+        return {"embeddings": [rows(required(embedding.multi_vector), body) for embedding in embeddings]}
+
+    return await respond(content, media_type, body.encoding_format, report(embeddings, cut))
 
 
-@router.post("/embed/images", summary="Embed pages", response_model=ImageEmbeddings)
+@router.post("/embed/images", summary="Embed pages", response_model=ImageEmbeddings, responses=EMBEDDINGS)
 async def embed_images(
     files: Annotated[list[UploadedFile], File(description="One or more images.")],
     model: FormModelDep,
+    options: ImageOptionsDep,
+    media_type: MediaTypeDep,
     engine: EngineDep,
     settings: SettingsDep,
 ) -> Response:
+    """Each option may also come as a field of the form; the query parameter wins."""
     check_n_items(len(files), settings)
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
-    embeddings = await engine.encode(name, await read_images(files))
-    return await json_response({"embeddings": [_image_embedding(embedding) for embedding in embeddings]})
+    embeddings = await engine.encode(name, await read_images(files, options.limits))
+
+    def content() -> dict[str, Any]:
+        return {"embeddings": [_image_embedding(embedding, options) for embedding in embeddings]}
+
+    return await respond(content, media_type, options.encoding_format, report(embeddings))
 
 
-def _count_patches(model: EmbeddingModel, size: ImageSize) -> dict[str, Any]:
+def _count_patches(model: EmbeddingModel, size: ImageSize, limits: ImageLimits) -> dict[str, Any]:
     result: dict[str, Any] = {"width": size.width, "height": size.height}
     if not (1 <= size.width <= MAX_SIDE and 1 <= size.height <= MAX_SIDE):
         return result | {"error": f"Width and height lie between 1 and {MAX_SIDE} pixels."}
     try:
-        grid = model.patch_grid(size.width, size.height)
+        grid = model.patch_grid(size.width, size.height, limits)
     except BadInputError as error:
         return result | {"error": error.message}
     return result | {"n_patches_x": grid.n_patches_x, "n_patches_y": grid.n_patches_y}
 
 
-def _image_embedding(embedding: Embedding) -> dict[str, Any]:
-    page = required(embedding.multi_vector)
+def _image_embedding(embedding: Embedding, options: ImageOptions) -> dict[str, Any]:
+    page = finished_rows(required(embedding.multi_vector), options)
     grid = required(page.grid)
     return {
-        "embedding": page.vectors,
+        "embedding": stored(page.vectors, options.dtype),
         "image_patch_start": page.start,
         "image_patch_len": grid.n_patches,
         "image_patch_indices": np.arange(page.start, page.start + grid.n_patches),

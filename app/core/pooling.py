@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.types import FloatArray, IntArray, MultiVectorEmbedding, PatchGrid
 from app.core.ward import ward_labels
@@ -67,7 +69,7 @@ def _cluster_means(vectors: FloatArray, factor: int) -> FloatArray:
     return _means(vectors, ward_labels(_similarity_points(vectors), n_clusters))
 
 
-def _similarity_points(vectors: FloatArray) -> FloatArray:
+def _similarity_points(vectors: FloatArray) -> NDArray[Any]:
     """Points whose distances are those between the rows of the similarity matrix `vectors @ vectors.T`.
 
     The reference clusters these rows, [n_rows, n_rows]. With C = vectors.T @ vectors the square of the distance of two
@@ -78,7 +80,7 @@ def _similarity_points(vectors: FloatArray) -> FloatArray:
         return vectors @ vectors.T
     wide = vectors.astype(np.float64)
     eigenvalues, eigenvectors = np.linalg.eigh(wide.T @ wide)
-    points: FloatArray = wide @ (eigenvectors * np.sqrt(np.maximum(eigenvalues, 0)))
+    points: NDArray[np.float64] = wide @ (eigenvectors * np.sqrt(np.maximum(eigenvalues, 0)))
     return points
 
 
@@ -87,5 +89,5 @@ def _means(vectors: FloatArray, labels: IntArray) -> FloatArray:
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
-    means: FloatArray = np.add.reduceat(vectors[order], starts) / counts[:, None].astype(np.float32)
-    return means
+    sums = np.add.reduceat(vectors[order], starts)
+    return (sums / counts[:, None]).astype(np.float32)

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.common import EXAMPLE_IMAGE, Body, ModelChoice, OneOrMore, OneOrMoreOrNone, Rows, Vector
+from app.api.schemas.common import EXAMPLE_IMAGE, Body, ModelChoice, OneOrMore, OneOrMoreOrNone, Vector
+from app.api.schemas.options import AnyRows, AnyVector, ImageOptions, Truncation
 
 EXAMPLES: dict[str, Any] = {
     "images and texts": {
@@ -37,28 +38,27 @@ def _no_inputs(value: Any) -> Any:
     return None if value == [] else value
 
 
-class EndpointRequest(ImagesAndTexts, ModelChoice):
+class EndpointRequest(ImagesAndTexts, ImageOptions, Truncation, ModelChoice):
     """Images and texts, at the top or inside `inputs`."""
 
     inputs: Annotated[
         EndpointInputs | None,
         BeforeValidator(_no_inputs, json_schema_input_type=EndpointInputs | Annotated[list[str], Field(max_length=0)]),
     ] = Field(None, description="An object with the same keys, or an empty list.")
-    batch_size: int = Field(4, ge=1, description="Accepted for older clients; the server batches by itself.")
 
 
 class EndpointScores(Body):
     """Rows of every image and text, and how well they match."""
 
-    image: list[Rows]
-    text: list[Rows]
+    image: list[AnyRows]
+    text: list[AnyRows]
     scores: list[Vector] = Field(description="scores[i][j] is MaxSim of text i with image j.")
 
 
 class EndpointEmbeddings(Body):
     """Rows of every image or text."""
 
-    embeddings: list[Rows]
+    embeddings: list[AnyRows]
 
 
 def _one_or_more(value: Any) -> Any:
@@ -67,7 +67,7 @@ def _one_or_more(value: Any) -> Any:
     raise PydanticCustomError("image_data", "Send an image in base64, or a list of them")
 
 
-class ImageFeaturesRequest(ModelChoice):
+class ImageFeaturesRequest(ImageOptions, ModelChoice):
     """Images, and which features of them are wanted."""
 
     image_data: Annotated[str | list[str], BeforeValidator(_one_or_more)] = Field(
@@ -84,8 +84,8 @@ class ImageFeaturesRequest(ModelChoice):
 class ImageFeatures(Body):
     """What was asked for, in the order asked."""
 
-    cls_token: Vector | None = None
-    patch_features: Rows | None = None
+    cls_token: AnyVector | None = None
+    patch_features: AnyRows | None = None
 
 
 def is_for_features(body: Any) -> bool:

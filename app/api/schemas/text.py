@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.common import Body, ModelChoice, Rows, Vector, examples
+from app.api.schemas.common import Body, ModelChoice, examples
+from app.api.schemas.options import AnyRows, AnyVector, TextRowOptions, Truncation, VectorOptions
+from app.api.tensors import ById
 from app.core.errors import BadInputError
 
 
@@ -44,9 +46,14 @@ class Items:
             raise BadInputError("An id occurs twice in `items`; ids must be unique.")
         return cls([text for _, text in pairs], ids)
 
-    def keyed(self, results: Sequence[Any]) -> dict[str, Any] | Sequence[Any]:
+    @property
+    def labels(self) -> list[str]:
+        """What errors call the texts; ids are the client's own words and not repeated."""
+        return [f"items[{index}]" for index in range(len(self.texts))]
+
+    def keyed(self, results: Sequence[Any]) -> ById | Sequence[Any]:
         """`results` in the shape that the request had: by id, or as a list."""
-        return results if self.ids is None else dict(zip(self.ids, results, strict=True))
+        return results if self.ids is None else ById(zip(self.ids, results, strict=True))
 
 
 def _id_and_text(item: Any) -> tuple[str, Any]:
@@ -64,7 +71,7 @@ ItemsField = Annotated[
 ]
 
 
-class VectorizeRequest(ModelChoice):
+class VectorizeRequest(VectorOptions, Truncation, ModelChoice):
     """One text."""
 
     model_config = examples({"text": "How tall is Mount Everest?", "is_query": True})
@@ -76,10 +83,10 @@ class VectorizeRequest(ModelChoice):
 class VectorResponse(Body):
     """One dense vector."""
 
-    vector: Vector
+    vector: AnyVector
 
 
-class VectorizeBatchRequest(ModelChoice):
+class VectorizeBatchRequest(VectorOptions, Truncation, ModelChoice):
     """Many texts."""
 
     model_config = examples({"items": ["Mount Everest is 8849 m tall.", "K2 is 8611 m tall."], "is_query": False})
@@ -91,10 +98,10 @@ class VectorizeBatchRequest(ModelChoice):
 class VectorsResponse(Body):
     """One dense vector for each text: a list, or by id if the request came with ids."""
 
-    vectors: list[Vector] | dict[str, Vector]
+    vectors: list[AnyVector] | dict[str, AnyVector]
 
 
-class HybridOptions(ModelChoice):
+class HybridOptions(TextRowOptions, Truncation, ModelChoice):
     """What the hybrid vectors are to hold."""
 
     return_colbert: bool = Field(False, description="Add one vector a token.")
@@ -122,9 +129,9 @@ class VectorizeBatchHybridRequest(HybridOptions):
 class HybridVector(Body):
     """Three views of one text."""
 
-    dense: Vector
+    dense: AnyVector
     sparse: dict[str, float] = Field(description="Weight of each token; special tokens are left out.")
-    colbert: Rows | None = Field(description="One vector a token; null if it was not asked for.")
+    colbert: AnyRows | None = Field(description="One vector a token; null if it was not asked for.")
 
 
 class HybridVectorResponse(Body):
@@ -139,7 +146,7 @@ class HybridVectorsResponse(Body):
     hybrid_vectors: list[HybridVector] | dict[str, HybridVector]
 
 
-class RerankRequest(ModelChoice):
+class RerankRequest(Truncation, ModelChoice):
     """A query and the texts to score against it."""
 
     model_config = examples(

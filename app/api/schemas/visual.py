@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from app.api.schemas.common import Body, ModelChoice, OneOrMore, Rows, examples
+from app.api.schemas.common import Body, ModelChoice, OneOrMore, examples
+from app.api.schemas.options import AnyRows, PixelLimits, TextRowOptions, Truncation
 
 
 class ImageSize(Body):
@@ -12,7 +13,7 @@ class ImageSize(Body):
     height: int = Field(ge=-(2**31), lt=2**31)
 
 
-class PatchesRequest(ModelChoice):
+class PatchesRequest(PixelLimits, ModelChoice):
     """Sizes of images that are about to be embedded."""
 
     model_config = examples({"dimensions": [{"width": 1024, "height": 768}, {"width": 512, "height": 512}]})
@@ -34,7 +35,7 @@ class PatchesResponse(Body):
     results: list[PatchCount]
 
 
-class EmbedQueriesRequest(ModelChoice):
+class EmbedQueriesRequest(TextRowOptions, Truncation, ModelChoice):
     """Search texts."""
 
     model_config = examples({"queries": ["Which square is red?", "revenue by quarter"]})
@@ -45,18 +46,18 @@ class EmbedQueriesRequest(ModelChoice):
 class QueryEmbeddings(Body):
     """One matrix for each query: a row for each token that the model saw, padding excluded."""
 
-    embeddings: list[Rows]
+    embeddings: list[AnyRows]
 
 
 class ImageEmbedding(Body):
     """The rows of one page, and which of them are its patches."""
 
-    embedding: Rows
-    image_patch_start: int = Field(description="First row that is a patch.")
-    image_patch_len: int = Field(description="Number of patches: `n_patches_x * n_patches_y`.")
-    image_patch_indices: list[int] = Field(description="Rows that are patches: row-major from the top left.")
-    n_patches_x: int
-    n_patches_y: int
+    embedding: AnyRows
+    image_patch_start: int = Field(description="First row that is a patch, or a mean of patches if they were pooled.")
+    image_patch_len: int = Field(description="Number of those rows: `n_patches_x * n_patches_y`.")
+    image_patch_indices: list[int] = Field(description="Those rows: row-major from the top left.")
+    n_patches_x: int = Field(description="Columns of patches, or of their means; 0 after hierarchical pooling.")
+    n_patches_y: int = Field(description="Rows of patches, or of their means; 0 after hierarchical pooling.")
 
 
 class ImageEmbeddings(Body):
