@@ -68,11 +68,15 @@ class ColPaliModel(VisualModel):
             raise BadInputError("An image needs at least one pixel.")
         return self._image_processor.size["width"], self._image_processor.size["height"]
 
+    def layout(self, pixels: Tensor) -> Tensor:
+        return pixels.contiguous()
+
     def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
         # All zeros: every token sees every other, as in training. Without them transformers decides by whether
         # there is padding, and one query would give other vectors alone than in a batch.
         inputs = {"token_type_ids": torch.zeros_like(input_ids)}
-        if "pixel_values" in batch[0].inputs:
-            pixels = torch.cat([item.inputs["pixel_values"] for item in batch])
-            inputs["pixel_values"] = pixels.to(self.info.device, torch_dtype(self.info.dtype))
+        if "pixels" in batch[0].inputs:
+            pixels = torch.stack([item.inputs["pixels"] for item in batch]).to(self.info.device)
+            values = self._normalization(pixels.flatten(2)).view(pixels.shape)
+            inputs["pixel_values"] = values.to(torch_dtype(self.info.dtype))
         return inputs

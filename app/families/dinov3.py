@@ -16,6 +16,7 @@ from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
 from app.families.dinov3_pixels import MAX_IMAGE_SIZE, Preprocessing, fitting_grid, square_grid
 from app.families.files import read_json
+from app.families.onednn import pack_linears
 from app.families.pretrained import load_pretrained
 from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy
 
@@ -40,6 +41,7 @@ class DinoV3Model(TorchModel):
 
     def __init__(self, module: Any, info: ModelInfo, preprocessing: Preprocessing) -> None:
         super().__init__(module, info)
+        pack_linears(module)
         self._preprocessing = preprocessing
         self._patch_size: int = module.config.patch_size
         self._n_before_patches: int = 1 + module.config.num_register_tokens

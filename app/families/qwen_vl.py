@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from app.core.errors import BadInputError
-from app.core.types import ImageLimits
+from app.core.types import ImageLimits, PatchGrid
 from app.families.base import ModelInfo, Prepared
+from app.families.pixels import patches
 from app.families.visual_model import VisualModel
 
 MAX_VISUAL_TOKENS = 768
@@ -42,6 +43,7 @@ class QwenVisualModel(VisualModel):
     after_image = "<|vision_end|>Describe the image.<|im_end|><|endoftext|>"
 
     def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
+        module.visual.patch_embed = image_patch_embedding(module.visual.patch_embed.proj)
         super().__init__(module, info, tokenizer, _capped(image_processor))
 
     def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
@@ -76,15 +78,38 @@ class QwenVisualModel(VisualModel):
             )
         return most
 
+    def layout(self, pixels: Tensor) -> Tensor:
+        return patches(pixels, self._image_processor.patch_size, self._image_processor.merge_size)
+
     def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
-        if "pixel_values" not in batch[0].inputs:
+        if "pixels" not in batch[0].inputs:
             return {}
         device = self.info.device
+        pixels = torch.cat([item.inputs["pixels"] for item in batch]).to(device)
         return {
-            "pixel_values": torch.cat([item.inputs["pixel_values"] for item in batch]).to(device),
-            "image_grid_thw": torch.cat([item.inputs["image_grid_thw"] for item in batch]).to(device),
+            "pixel_values": self._normalization(pixels.view(len(pixels), 3, -1)).flatten(1),
+            "image_grid_thw": torch.tensor([self._grid_thw(item) for item in batch], device=device),
             "mm_token_type_ids": (input_ids == self._image_token_id).int(),
         }
+
+    def _grid_thw(self, item: Prepared) -> tuple[int, int, int]:
+        """Patches in time, height and width; `merge_size` x `merge_size` of them become one visual token."""
+        grid: PatchGrid = item.inputs["content"].grid
+        merge = self._image_processor.merge_size
+        return 1, grid.n_patches_y * merge, grid.n_patches_x * merge
+
+
+def image_patch_embedding(convolution: nn.Conv3d) -> nn.Linear:
+    """Qwen2-VL's patch embedding for still images: rows of pixels [n_patches, 3 * side * side] -> [n_patches, hidden].
+
+    The convolution's kernel is as large as a patch, so it is a matrix product. In time it covers two frames, which for
+    an image are the same one: kernels summed over time do with half of the numbers. torch convolves slowly in 3D.
+    """
+    kernels = convolution.weight.detach()
+    weight = kernels.float().sum(2).flatten(1)
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(weight.to(kernels.dtype), requires_grad=False)
+    return linear
 
 
 def _capped(processor: Qwen2VLImageProcessorPil) -> Qwen2VLImageProcessorPil:

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from app.core.errors import BadInputError, ModelLoadError
@@ -25,6 +24,8 @@ from app.core.types import (
     TextInput,
 )
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.onednn import pack_linears
+from app.families.pixels import Normalization, resize
 from app.families.pretrained import ids_of, load_image_processor, load_pretrained, load_tokenizer
 from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy
 
@@ -72,6 +73,7 @@ class VisualModel(TorchModel):
             raise ModelLoadError("The checkpoint's image processor resizes with another filter than bicubic.")
         self._tokenizer = tokenizer
         self._image_processor = image_processor
+        self._normalization = Normalization.of(image_processor)
         self._image_token_id: int = module.config.image_token_id
         # Pixels of a resized image across one visual token.
         self._token_side: int = (info.patch_size or 1) * (info.spatial_merge_size or 1)
@@ -79,6 +81,7 @@ class VisualModel(TorchModel):
         self._after_query = ids_of(tokenizer, self.augmentation) * N_AUGMENTATION_TOKENS
         self._before_image = ids_of(tokenizer, self.before_image)
         self._after_image = ids_of(tokenizer, self.after_image)
+        pack_linears(module)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
@@ -105,6 +108,10 @@ class VisualModel(TorchModel):
         return choose_attention(options)
 
     @abstractmethod
+    def layout(self, pixels: Tensor) -> Tensor:
+        """A resized image [3, height, width] uint8 as it waits for the model, without a copy that is not needed."""
+
+    @abstractmethod
     def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
         """What the module reads beside the ids [batch, n_tokens], which are on its device, and their mask."""
 
@@ -129,16 +136,10 @@ class VisualModel(TorchModel):
 
     def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
         grid = self.patch_grid(*image.size, item.limits)
-        pixels = self._image_processor(
-            images=[resize(image, *self.resized_size(*image.size, item.limits))],
-            do_resize=False,
-            do_convert_rgb=False,
-            input_data_format="channels_first",
-            return_tensors="pt",
-        )
+        pixels = self.layout(resize(image, *self.resized_size(*image.size, item.limits)))
         ids = [*self._before_image, *[self._image_token_id] * grid.n_patches, *self._after_image]
         content = Content(len(self._before_image), grid=grid)
-        inputs = {"input_ids": torch.tensor(ids), "content": content, **pixels}
+        inputs = {"input_ids": torch.tensor(ids), "content": content, "pixels": pixels}
         return Prepared(inputs, n_tokens=len(ids), batch_key="image", outputs=item.outputs)
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
@@ -178,13 +179,3 @@ class VisualModel(TorchModel):
 def _pad_left(rows: Sequence[Tensor]) -> Tensor:
     """[batch, longest], zeros before the shorter rows."""
     return pad_sequence(list(rows), batch_first=True, padding_value=0, padding_side="left")
-
-
-def resize(image: Image.Image, width: int, height: int) -> Tensor:
-    """The RGB image as [3, height, width] uint8, resized as the image processors of transformers do it.
-
-    They take this function by way of torchvision. Pillow's bicubic filter, which they use without torchvision,
-    rounds otherwise: up to two levels of 255 apart.
-    """
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return interpolate(pixels[None], (height, width), mode="bicubic", antialias=True)[0]
