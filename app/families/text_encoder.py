@@ -13,6 +13,7 @@ from app.core.errors import ModelLoadError
 from app.core.types import Output
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.files import read_json
+from app.families.onednn import pack_linears
 from app.families.packed_encoder import PackedEncoder
 from app.families.pretrained import load_pretrained
 from app.families.text_tokenizer import TextTokenizer
@@ -53,6 +54,7 @@ class TextEncoderModel(TorchModel):
     def __init__(self, module: nn.Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
         super().__init__(module, info)
         self.tokenizer = tokenizer
+        pack_linears(module)
 
     @property
     @abstractmethod
