@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-CHECKED := app scripts tests examples generate_openapi.py
+CHECKED := app scripts benchmarks tests examples generate_openapi.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve test check format openapi settings setup setup-dev setup-gpu clean distclean
@@ -53,7 +53,19 @@ clean: ## Remove caches
 	@find app scripts tests -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## Remove caches, environments and the untrained models
-	@rm -rf .venv .venv-oracle models/untrained
+	@rm -rf .venv .venv-oracle .venv-peers .venv-infinity benchmarks/.cache models/untrained
+
+setup-bench: ## The same with the libraries and servers that benchmarks compare with
+	@$(PYTHON) -m scripts.setup --dev --bench
+
+bench: bench-text bench-limits bench-maxsim bench-latency ## Every benchmark that needs no GPU, about half an hour
+
+.PHONY: setup-bench bench bench-text bench-limits
+bench-text: setup-bench ## Texts over HTTP beside other servers and libraries (ARGS=--quick, ARGS=--full)
+	@$(BIN)/python -m benchmarks.text_throughput $(ARGS)
+
+bench-limits: setup-bench ## Share of the matrix peak, cost of HTTP
+	@$(BIN)/python -m benchmarks.limits small base large
 
 .PHONY: bench-maxsim
 bench-maxsim: setup-dev ## Late interaction beside colpali-engine, in the environment of the reference libraries
