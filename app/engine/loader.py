@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from app.core.errors import ManyvecError, ModelLoadError
-from app.core.imports import heavy_imports
+from app.core.imports import heavy_import
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
 from app.engine.model_runner import ModelRunner, RunnerLimits
@@ -77,7 +77,7 @@ def resolve_device(wish: str) -> str:
     """`auto` becomes the first GPU that torch can use, else `cpu`. Imports torch."""
     if wish != "auto":
         return wish
-    with heavy_imports():
+    with heavy_import("torch"):
         import torch
 
     if torch.cuda.is_available():

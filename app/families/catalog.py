@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.errors import ModelLoadError
-from app.core.imports import heavy_imports
+from app.core.imports import heavy_import
 from app.core.types import Modality, Output
 from app.families.base import Capability, EmbeddingModel, FamilySpec
 
@@ -75,7 +75,7 @@ CATALOG: dict[str, FamilySpec] = {
 def load_class(spec: FamilySpec) -> type[EmbeddingModel]:
     """Import the family's code; this is where torch and transformers come in."""
     module, _, name = spec.implementation.partition(":")
-    with heavy_imports():
+    with heavy_import("transformers"):
         implementation: type[EmbeddingModel] = getattr(import_module(module), name)
     return implementation
 

@@ -1,42 +1,44 @@
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from app.core.imports import heavy_imports
+from app.core.imports import heavy_import
 
 
 @pytest.fixture(autouse=True)
 def collecting() -> Iterator[None]:
     gc.enable()
     yield
+    gc.unfreeze()
     gc.enable()
 
 
-def test_collects_no_garbage_in_the_block_and_again_after_it() -> None:
-    with heavy_imports():
+def test_what_is_imported_first_is_never_looked_at_by_garbage_collection() -> None:
+    frozen_before = gc.get_freeze_count()
+    with heavy_import("a_package_that_nobody_has"):
         assert not gc.isenabled()
+        imported = [[] for _ in range(1000)]
     assert gc.isenabled()
+    assert gc.get_freeze_count() - frozen_before >= len(imported)
 
 
 def test_collects_again_after_an_import_that_fails() -> None:
-    with pytest.raises(ModuleNotFoundError), heavy_imports():
+    with pytest.raises(ModuleNotFoundError), heavy_import("a_package_that_nobody_has"):
         raise ModuleNotFoundError
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("first_to_leave", [0, 1])
-def test_collects_again_after_blocks_of_two_threads_that_overlap(first_to_leave: int) -> None:
-    blocks = [heavy_imports(), heavy_imports()]
-    for block in blocks:
-        block.__enter__()
-    blocks.pop(first_to_leave).__exit__(None, None, None)
-    blocks.pop().__exit__(None, None, None)
-    assert gc.isenabled()
+def test_does_nothing_once_the_package_is_imported() -> None:
+    frozen_before = gc.get_freeze_count()
+    with heavy_import(sys.__name__):
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen_before
 
 
-def test_leaves_it_off_for_those_who_turned_it_off() -> None:
+def test_leaves_collection_off_for_those_who_turned_it_off() -> None:
     gc.disable()
-    with heavy_imports():
+    with heavy_import("a_package_that_nobody_has"):
         pass
     assert not gc.isenabled()
