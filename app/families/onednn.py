@@ -5,23 +5,25 @@ their widest instructions: see docs/decisions/0005-visual-pipeline.md. The two o
 """
 
 import platform
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 
 class OneDnnLinear(nn.Module):
-    """`nn.Linear` for inference in float32: [..., in_features] -> [..., out_features]."""
+    """`nn.Linear` for inference in float32, then GELU if wanted: [..., in_features] -> [..., out_features]."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, *, gelu: bool = False) -> None:
         super().__init__()
+        self._activation = "gelu" if gelu else "none"
         self.in_features, self.out_features = linear.in_features, linear.out_features
         packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, self._activation, [], "none")
         return y
 
 
@@ -30,10 +32,18 @@ def pack_linears(module: nn.Module) -> None:
 
     To be done last: the packed weights can be neither moved nor saved nor trained.
     """
-    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not has_onednn or platform.machine().lower() not in ("x86_64", "amd64"):
-        return
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            if type(child) is nn.Linear and child.weight.device.type == "cpu" and child.weight.dtype == torch.float32:
+            if can_pack(child):
                 setattr(parent, name, OneDnnLinear(child))
+
+
+def can_pack(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """True for an `nn.Linear` that computes in float32 on an x86 processor."""
+    return (
+        type(module) is nn.Linear
+        and module.weight.device.type == "cpu"
+        and module.weight.dtype == torch.float32
+        and platform.machine().lower() in ("x86_64", "amd64")
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    )

@@ -54,12 +54,17 @@ class TextEncoderModel(TorchModel):
     def __init__(self, module: nn.Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
         super().__init__(module, info)
         self.tokenizer = tokenizer
+        self._packed = None if info.pads else PackedEncoder(self.encoder)
         pack_linears(module)
 
     @property
     @abstractmethod
     def encoder(self) -> nn.Module:
         """The transformer in `module`."""
+
+    def close(self) -> None:
+        self._packed = None
+        super().close()
 
     def prepare_tokens(self, text: str, outputs: frozenset[Output]) -> Prepared:
         """Tokenize the text as it stands."""
@@ -74,7 +79,7 @@ class TextEncoderModel(TorchModel):
     def hidden_states(self, batch: Sequence[Prepared]) -> list[Tensor]:
         """The last hidden states of each text, [n_tokens, dim] float32, in order and without padding."""
         texts = [item.inputs["input_ids"].to(self.info.device) for item in batch]
-        states = self._padded_states(texts) if self.info.pads else PackedEncoder(self.encoder)(texts)
+        states = self._packed(texts) if self._packed else self._padded_states(texts)
         return [rows.float() for rows in states]
 
     def _padded_states(self, texts: Sequence[Tensor]) -> list[Tensor]:
