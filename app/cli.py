@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from pydantic import ValidationError
+
 from app.core.errors import ManyvecError
 from app.main import configured_models, create_app, hub
 from app.settings import Settings
@@ -18,7 +20,12 @@ log = logging.getLogger("manyvec")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            print(f"manyvec: {str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
+        return 1
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     try:
         options.run(options, settings)

@@ -14,7 +14,7 @@ import app as package
 from app import api
 from app.checkpoints.hub import Hub
 from app.checkpoints.resolve import resolve
-from app.engine.config import ModelConfig, configure, read_models_file
+from app.engine.config import ConfigError, ModelConfig, configure, read_models_file
 from app.engine.engine import Engine
 from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader
@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
     """Build the application. `loader` replaces the one that reads checkpoints (tests). Raises `ConfigError`."""
     settings = settings or Settings()
     configs, default_text = configured_models(settings)
+    preloaded = _preloaded(settings.preload, configs)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +50,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
         engine = Engine(registry, threads, device=settings.device, default_text=default_text)
         app.state.engine = engine
         # `device` imports torch, which takes a second or two that the first request need not wait for.
-        warmup = asyncio.gather(engine.device(), engine.preload(_preloaded(settings.preload, configs)))
+        warmup = asyncio.gather(engine.device(), engine.preload(preloaded))
         try:
             yield
         finally:
@@ -106,9 +107,13 @@ def hub(settings: Settings) -> Hub:
 
 
 def _preloaded(names: str, configs: list[ModelConfig]) -> list[str]:
+    served = [config.name for config in configs]
     if names.strip() == "all":
-        return [config.name for config in configs]
-    return [name for name in map(str.strip, names.split(",")) if name]
+        return served
+    wanted = [name for name in map(str.strip, names.split(",")) if name]
+    if unknown := [name for name in wanted if name not in served]:
+        raise ConfigError(f"PRELOAD names {', '.join(unknown)}; the models served are {', '.join(served)}.")
+    return wanted
 
 
 @cache

@@ -1,6 +1,7 @@
 """Every setting of the server, read once from environment variables (or `.env`) and never changed."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +21,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, description="Key that clients send as `Authorization: Bearer KEY` or `X-API-Key: KEY`. None: open."
     )
-    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error."
+    )
 
     models_file: Path = Field(REPO / "models.toml", description="The file that lists which models are served.")
     models_dir: Path = Field(REPO / "models", description="Folder of checkpoints; looked into before the hub.")
@@ -35,8 +38,14 @@ class Settings(BaseSettings):
     e5_model_id: str | None = Field(None, description="Checkpoint that replaces the E5 model's.")
     bge_m3_model_id: str | None = Field(None, description="Checkpoint that replaces the BGE-M3 model's.")
     dinov3_model_id: str | None = Field(None, description="Checkpoint that replaces the DINOv3 model's.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps. Auto takes the GPU if there is one.")
-    dtype: str = Field("auto", description="auto, float32, bfloat16, float16. Auto: float32 on CPU, else bfloat16.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto, cpu, cuda, cuda:1, mps. Auto takes the GPU if there is one.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto, float32, bfloat16, float16. Auto: float32 on CPU, else bfloat16."
+    )
     preload: str = Field("", description="Models to load at start, comma-separated served names, or `all`.")
     memory_budget_mb: int | None = Field(
         None, ge=1, description="Evict the least recently used models when the loaded ones take more. None: never."

@@ -3,9 +3,12 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from app.core.errors import ManyvecError
 from app.core.types import Modality, Output
@@ -20,25 +23,29 @@ class ConfigError(ManyvecError):
     """The models file or a variable is wrong; the message says where."""
 
 
-@dataclass(frozen=True, slots=True)
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
     """One model that is served: an entry `[[model]]` of the models file."""
 
-    name: str
+    name: Annotated[str, Field(pattern=f"^{SERVED_NAME.pattern}$")]
     """What requests call it."""
     family: str
     """A key of `CATALOG`."""
-    checkpoint: str
+    checkpoint: Annotated[str, Field(min_length=1)]
     """Folder under the models folder, else a hub id."""
     revision: str | None = None
     """Commit, tag or branch on the hub."""
-    device: str | None = None
+    device: Device | None = None
     """None: the server's."""
-    dtype: str | None = None
+    dtype: Dtype | None = None
     """None: the server's."""
     license: str = "see its model card"
     """Of the weights."""
-    trained: bool = True
+    trained: StrictBool = True
     """False for random weights, whose vectors mean nothing."""
 
     @property
@@ -52,9 +59,10 @@ def read_models_file(path: Path) -> list[ModelConfig]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"Cannot read the models file {path}: {error}") from error
-    models = [_model_config(entry, path) for entry in content.get("model", [])]
-    if not models:
+    entries = content.get("model", [])
+    if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path} lists no [[model]].")
+    models = [_model_config(entry, number, path) for number, entry in enumerate(entries, 1)]
     names = [model.name for model in models]
     if duplicates := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"{path} lists two models called {', '.join(sorted(duplicates))}.")
@@ -88,14 +96,13 @@ def served_name(checkpoint: str) -> str:
     return slug[:64] or "model"
 
 
-def _model_config(entry: Mapping[str, Any], path: Path) -> ModelConfig:
+def _model_config(entry: Any, number: int, path: Path) -> ModelConfig:
     try:
-        model = ModelConfig(**entry)
-    except TypeError as error:
-        problem = str(error).removeprefix("ModelConfig.__init__() ")
-        raise ConfigError(f"{path}: entry {entry.get('name', '?')}: {problem}") from error
-    if not SERVED_NAME.fullmatch(model.name):
-        raise ConfigError(f"{path}: the name {model.name!r} is not of the form {SERVED_NAME.pattern}.")
+        model = TypeAdapter(ModelConfig).validate_python(entry)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"])) or "the entry"
+        raise ConfigError(f"{path}: [[model]] number {number}: {place}: {problem['msg']}.") from error
     if model.family not in CATALOG:
         raise ConfigError(f"{path}: {model.name}: family is one of {', '.join(CATALOG)}, not {model.family!r}.")
     return model

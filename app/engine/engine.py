@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from app.core.errors import ModelNotFoundError, UnsupportedTaskError
 from app.core.types import Embedding, ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
+from app.engine.daemon import in_daemon_thread
 from app.engine.lane import PrepareThreads
 from app.engine.loader import resolve_device
 from app.engine.registry import ModelRegistry, ModelState, ModelStatus
@@ -28,11 +29,14 @@ class Engine:
         self._registry = registry
         self._threads = threads
         self._device = device
+        self._device_found: asyncio.Future[str] | None = None
         self._default_text = default_text
 
     async def device(self) -> str:
         """The device that models load on unless the models file says otherwise: `cpu`, `cuda:0`, ..."""
-        return await asyncio.to_thread(resolve_device, self._device)
+        if self._device_found is None:
+            self._device_found = asyncio.ensure_future(in_daemon_thread(lambda: resolve_device(self._device)))
+        return await asyncio.shield(self._device_found)
 
     def models(self) -> list[ModelStatus]:
         """All configured models in the order of the models file."""

@@ -3,7 +3,8 @@
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -43,33 +44,40 @@ class CheckpointLoader:
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
         """Find the checkpoint on disk; download it if it is not there."""
-        return self._resolve(config)
+        with _load_errors(config):
+            return self._resolve(config)
 
     def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
         """Read it into memory and start its worker."""
-        options = self._options(config)
-        try:
-            with self._one_at_a_time:
-                model = load_class(config.spec).load(checkpoint, options)
-        except ManyvecError:
-            raise
-        except Exception as error:
-            log.exception("cannot load %s", config.name)
-            raise ModelLoadError(
-                f"The checkpoint {config.checkpoint} could not be loaded as a model of the family {config.family} "
-                f"on {options.device}: {type(error).__name__}. The server's log says more."
-            ) from error
+        with _load_errors(config), self._one_at_a_time:
+            model = load_class(config.spec).load(checkpoint, self._options(config))
         return ModelRunner(config.name, model, self._limits, self._threads)
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
         """Bytes of all weights in the dtype they will have."""
         folders = [checkpoint.path, *([checkpoint.base] if checkpoint.base else [])]
-        files = [file for folder in folders for file in folder.glob("*.safetensors")]
-        return sum(map(_n_numbers, files)) * BYTES_A_NUMBER[self._options(config).dtype]
+        with _load_errors(config):
+            n_numbers = sum(_n_numbers(file) for folder in folders for file in folder.glob("*.safetensors"))
+            return n_numbers * BYTES_A_NUMBER[self._options(config).dtype]
 
     def _options(self, config: ModelConfig) -> LoadOptions:
         device = resolve_device(config.device or self._device)
         return LoadOptions(device=device, dtype=resolve_dtype(config.dtype or self._dtype, device))
+
+
+@contextmanager
+def _load_errors(config: ModelConfig) -> Iterator[None]:
+    """Whatever else goes wrong becomes a `ModelLoadError`, with the details in the log."""
+    try:
+        yield
+    except ManyvecError:
+        raise
+    except Exception as error:
+        log.exception("cannot load %s", config.name)
+        raise ModelLoadError(
+            f"The model {config.name} could not be loaded as one of the family {config.family}: "
+            f"{type(error).__name__}. The server's log says more."
+        ) from error
 
 
 @cache

@@ -3,14 +3,15 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from app.core.errors import ManyvecError, ModelLoadError, ModelLoadingError, ModelNotFoundError
+from app.core.errors import ManyvecError, ModelLoadError, ModelLoadingError, ModelNotFoundError, UnavailableError
 from app.engine.config import ModelConfig
+from app.engine.daemon import in_daemon_thread
 from app.engine.model_runner import ModelRunner
 from app.families.base import Checkpoint, ModelInfo
 
@@ -23,6 +24,8 @@ class ModelState(StrEnum):
     UNLOADED = "unloaded"
     LOADING = "loading"
     READY = "ready"
+    UNLOADING = "unloading"
+    """It takes no new requests and is freed when those that it has are answered."""
     FAILED = "failed"
     """The last load failed; the next request tries again."""
     STUCK = "stuck"
@@ -54,23 +57,73 @@ class Loader(Protocol):
         """Estimate of the bytes that loading it takes."""
 
 
-class Slot:
-    """A configured model's place: empty, being filled, or holding a runner."""
+class Stay:
+    """A model's time in memory: from the beginning of its load until its last user has left and it is freed."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-        self.runner: ModelRunner | None = None
-        self.error: str | None = None
+    def __init__(self) -> None:
         self.loading: asyncio.Task[ModelRunner] | None = None
-        self.n_users = 0
-        self.last_used = 0
-        """Number of the last use among all models' uses."""
-        self.idle = asyncio.Event()
-        self.idle.set()
+        """None once the load has ended."""
+        self.runner: ModelRunner | None = None
+        """None until it has succeeded."""
+        self._n_users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
 
     @property
     def memory_bytes(self) -> int:
         return self.runner.model.info.memory_bytes if self.runner else 0
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep the model in memory until the block ends, also while it is still being loaded."""
+        self._n_users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._n_users -= 1
+            if self._n_users == 0:
+                self._unused.set()
+
+    async def end(self) -> None:
+        """Wait for the load and the users, then free the model."""
+        if self.loading is not None:
+            await asyncio.wait({self.loading})
+        await self._unused.wait()
+        if self.runner is not None:
+            await in_daemon_thread(self.runner.close)
+
+
+class Slot:
+    """A configured model's place."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.stay: Stay | None = None
+        """The one that new requests join; None: they begin another."""
+        self.leaving: dict[Stay, asyncio.Task[None]] = {}
+        """Those that take no new requests, and what waits for their end."""
+        self.error: str | None = None
+        self.last_used = 0
+        """Number of the last use among all models' uses."""
+
+    @property
+    def stays(self) -> list[Stay]:
+        return [*([self.stay] if self.stay else []), *self.leaving]
+
+    @property
+    def memory_bytes(self) -> int:
+        return sum(stay.memory_bytes for stay in self.stays)
+
+    def leave(self) -> "asyncio.Task[None] | None":
+        """Let the present stay end; None if there is none. Whoever waits for the task may stop waiting: it goes on."""
+        stay, self.stay = self.stay, None
+        if stay is None:
+            return next(iter(self.leaving.values()), None)
+        task = asyncio.create_task(stay.end(), name=f"unload-{self.config.name}")
+        self.leaving[stay] = task
+        task.add_done_callback(lambda _: self.leaving.pop(stay))
+        return task
 
 
 class ModelRegistry:
@@ -84,15 +137,17 @@ class ModelRegistry:
         memory_budget_bytes: int | None = None,
         load_wait_s: float = 120.0,
         stuck_after_s: float = 300.0,
+        unload_wait_s: float = 30.0,
     ) -> None:
         self._slots = {config.name: Slot(config) for config in configs}
         self._loader = loader
         self._budget = memory_budget_bytes
         self._load_wait_s = load_wait_s
         self._stuck_after_s = stuck_after_s
+        self._unload_wait_s = unload_wait_s
         self._uses = itertools.count(1)
-        # One model enters or leaves memory at a time, so that the budget holds.
-        self._memory = asyncio.Lock()
+        # One model comes into memory at a time, so that the budget holds.
+        self._entrance = asyncio.Lock()
 
     def configs(self) -> list[ModelConfig]:
         return [slot.config for slot in self._slots.values()]
@@ -103,10 +158,11 @@ class ModelRegistry:
 
     def status(self, name: str) -> ModelStatus:
         slot = self._slot(name)
+        runner = slot.stay.runner if slot.stay else None
         return ModelStatus(
             config=slot.config,
             state=self._state(slot),
-            info=slot.runner.model.info if slot.runner else None,
+            info=runner.model.info if runner else None,
             error=slot.error,
         )
 
@@ -117,38 +173,37 @@ class ModelRegistry:
         Raises `ModelLoadingError` if loading takes longer than `load_wait_s` (it goes on), `ModelLoadError`.
         """
         slot = self._slot(name)
-        while (runner := slot.runner) is None:
-            await self._wait_for_load(slot)
-        slot.n_users += 1
-        slot.last_used = next(self._uses)
-        slot.idle.clear()
-        try:
+        stay = slot.stay or self._begin(slot)
+        with stay.claim():
+            runner = await self._loaded(slot, stay, self._load_wait_s)
+            slot.last_used = next(self._uses)
             yield runner
-        finally:
-            slot.n_users -= 1
-            if slot.n_users == 0:
-                slot.idle.set()
 
     async def load(self, name: str) -> ModelStatus:
         """Load and wait until the model is ready, however long it takes."""
         slot = self._slot(name)
-        if slot.runner is None:
-            await asyncio.shield(self._start_loading(slot))
+        await self._loaded(slot, slot.stay or self._begin(slot), None)
         return self.status(name)
 
     async def unload(self, name: str) -> ModelStatus:
-        """Finish the requests that use the model, then free its memory."""
-        # Not cancelled with the caller: a model that is half out of memory would be neither served nor freed.
-        await asyncio.shield(asyncio.create_task(self._unload(self._slot(name))))
+        """Finish the requests that use the model, then free its memory.
+
+        Raises `UnavailableError` if that takes longer than `unload_wait_s`; it goes on.
+        """
+        slot = self._slot(name)
+        await self._left(slot)
         return self.status(name)
 
-    async def close(self) -> None:
-        """Finish what was accepted and free every model."""
+    async def close(self, wait_s: float = 10.0) -> None:
+        """Finish what was accepted and free every model; what takes longer than `wait_s` is abandoned."""
         for slot in self._slots.values():
-            if slot.loading:
-                slot.loading.cancel()
-        for slot in self._slots.values():
-            await self._unload(slot)
+            if slot.stay and slot.stay.loading:
+                slot.stay.loading.cancel()
+        leaving = [task for slot in self._slots.values() if (task := slot.leave())]
+        if leaving:
+            _, late = await asyncio.wait(leaving, timeout=wait_s)
+            if late:
+                log.error("%d models were still computing when the server ended", len(late))
 
     def _slot(self, name: str) -> Slot:
         if name not in self._slots:
@@ -156,47 +211,52 @@ class ModelRegistry:
         return self._slots[name]
 
     def _state(self, slot: Slot) -> ModelState:
-        if slot.runner:
-            return ModelState.READY if slot.runner.is_healthy(self._stuck_after_s) else ModelState.STUCK
-        if slot.loading:
-            return ModelState.LOADING
+        runners = [stay.runner for stay in slot.stays if stay.runner]
+        if not all(runner.is_healthy(self._stuck_after_s) for runner in runners):
+            return ModelState.STUCK
+        if slot.stay:
+            return ModelState.READY if slot.stay.runner else ModelState.LOADING
+        if slot.leaving:
+            return ModelState.UNLOADING
         return ModelState.FAILED if slot.error else ModelState.UNLOADED
 
-    async def _wait_for_load(self, slot: Slot) -> None:
+    async def _loaded(self, slot: Slot, stay: Stay, wait_s: float | None) -> ModelRunner:
+        if stay.loading is None:
+            assert stay.runner is not None  # noqa: S101 - a stay whose load failed is no longer in its slot
+            return stay.runner
         try:
-            await asyncio.wait_for(asyncio.shield(self._start_loading(slot)), self._load_wait_s)
+            return await asyncio.wait_for(asyncio.shield(stay.loading), wait_s)
         except TimeoutError:
             raise ModelLoadingError(f"The model {slot.config.name} is still being loaded; try again soon.") from None
 
-    def _start_loading(self, slot: Slot) -> asyncio.Task[ModelRunner]:
-        """The one task that loads the model, shared by all who wait for it."""
-        if slot.loading is None:
-            slot.loading = asyncio.create_task(self._load(slot), name=f"load-{slot.config.name}")
-            slot.loading.add_done_callback(lambda task: self._loading_done(slot, task))
-        return slot.loading
+    def _begin(self, slot: Slot) -> Stay:
+        """A new stay, shared by all who wait for its load."""
+        stay = slot.stay = Stay()
+        stay.loading = asyncio.create_task(self._load(slot, stay), name=f"load-{slot.config.name}")
+        stay.loading.add_done_callback(lambda task: self._load_ended(slot, stay, task))
+        return stay
 
-    def _loading_done(self, slot: Slot, task: asyncio.Task[ModelRunner]) -> None:
-        slot.loading = None
-        error = None if task.cancelled() else task.exception()
+    def _load_ended(self, slot: Slot, stay: Stay, task: asyncio.Task[ModelRunner]) -> None:
+        stay.loading = None
         slot.error = None
-        if error is not None:
+        if stay.runner is None and slot.stay is stay:
+            slot.stay = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None and stay.runner is None:
             slot.error = error.message if isinstance(error, ManyvecError) else "Loading failed; see the server's log."
             log.error("cannot load %s: %s", slot.config.name, error, exc_info=not isinstance(error, ManyvecError))
 
-    async def _load(self, slot: Slot) -> ModelRunner:
-        checkpoint = await asyncio.to_thread(self._loader.fetch, slot.config)
-        async with self._memory:
-            await self._make_room(slot, self._loader.memory_needed(slot.config, checkpoint))
-            slot.runner = await asyncio.to_thread(self._loader.load, slot.config, checkpoint)
+    async def _load(self, slot: Slot, stay: Stay) -> ModelRunner:
+        config = slot.config
+        checkpoint = await in_daemon_thread(lambda: self._loader.fetch(config))
+        async with self._entrance:
+            await self._make_room(slot, self._loader.memory_needed(config, checkpoint))
+            stay.runner = await in_daemon_thread(lambda: self._loader.load(config, checkpoint))
             slot.last_used = next(self._uses)
-            log.info("loaded %s", slot.config.name)
+            log.info("loaded %s", config.name)
             # The estimate may have been too low.
             await self._make_room(slot, 0)
-            return slot.runner
-
-    async def _unload(self, slot: Slot) -> None:
-        async with self._memory:
-            await self._free(slot)
+            return stay.runner
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
         """Evict the least recently used models until `n_bytes` more fit into the budget."""
@@ -206,17 +266,18 @@ class ModelRegistry:
             raise ModelLoadError(
                 f"The model {newcomer.config.name} takes about {n_bytes >> 20} MB, more than MEMORY_BUDGET_MB allows."
             )
-        loaded = [slot for slot in self._slots.values() if slot.runner and slot is not newcomer]
-        for slot in sorted(loaded, key=lambda slot: slot.last_used):
+        others = [slot for slot in self._slots.values() if slot.memory_bytes and slot is not newcomer]
+        for slot in sorted(others, key=lambda slot: slot.last_used):
             if sum(slot.memory_bytes for slot in self._slots.values()) + n_bytes <= self._budget:
                 return
             log.info("evicting %s", slot.config.name)
-            await self._free(slot)
+            await self._left(slot)
 
-    async def _free(self, slot: Slot) -> None:
-        runner, slot.runner = slot.runner, None
-        if runner is None:
+    async def _left(self, slot: Slot) -> None:
+        """Until the slot's present stay has ended. Raises `UnavailableError` after `unload_wait_s`; it goes on."""
+        if (task := slot.leave()) is None:
             return
-        await slot.idle.wait()
-        await asyncio.to_thread(runner.close)
+        _, late = await asyncio.wait({task}, timeout=self._unload_wait_s)
+        if late:
+            raise UnavailableError(f"The model {slot.config.name} is still computing; it is freed when it is done.")
         log.info("unloaded %s", slot.config.name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.core.errors import ModelLoadError
 from app.engine import loader as loader_module
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
@@ -41,3 +42,13 @@ def test_models_are_loaded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
         configs = [ModelConfig(name, "e5", name) for name in ("one", "two")]
         jobs = [threads.submit(loader.load, config, loader.fetch(config)) for config in configs]
         assert [job.result() for job in jobs] == ["runner", "runner"]
+
+
+def test_what_goes_wrong_while_loading_is_a_clear_error_without_paths() -> None:
+    def resolve(config: ModelConfig) -> Checkpoint:
+        raise IsADirectoryError("/secret/models/config.json")
+
+    loader = CheckpointLoader(resolve, device="cpu", dtype="float32", limits=RunnerLimits(), threads=PrepareThreads(1))
+    with pytest.raises(ModelLoadError, match="The model one could not be loaded") as caught:
+        loader.fetch(ModelConfig("one", "e5", "/secret/models"))
+    assert "secret" not in caught.value.message

@@ -2,12 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from app.core.errors import ModelLoadError, ModelLoadingError, ModelNotFoundError, UnsupportedTaskError
+from app.core.errors import (
+    ModelLoadError,
+    ModelLoadingError,
+    ModelNotFoundError,
+    UnavailableError,
+    UnsupportedTaskError,
+)
 from app.core.types import Modality, Output, TextInput
 from app.engine.config import ModelConfig
 from app.engine.engine import Engine
@@ -62,6 +68,11 @@ async def touch(registry: ModelRegistry, *names: str) -> None:
     for name in names:
         async with registry.use(name) as runner:
             await runner.encode([TextInput("x")])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - bounded by the test's timeout
+        await asyncio.sleep(0)
 
 
 def states(registry: ModelRegistry) -> dict[str, str]:
@@ -143,6 +154,60 @@ async def test_two_models_that_evict_each_other_both_answer(loader: ScriptedLoad
     registry = ModelRegistry([A, B], loader, memory_budget_bytes=100)
     await asyncio.wait_for(asyncio.gather(*(touch(registry, *"ab" * 3) for _ in range(4))), timeout=20)
     await registry.close()
+
+
+async def test_cold_models_that_evict_each_other_serve_all_who_wait(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader, memory_budget_bytes=100, load_wait_s=10)
+    requests = [touch(registry, name) for name in "ab" * 8]
+    await asyncio.wait_for(asyncio.gather(*requests), timeout=10)
+    assert loader.n_loads <= 4
+    await registry.close()
+
+
+async def test_unloading_while_the_model_is_loaded_leaves_nothing_behind(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader)
+    loader.may_load.clear()
+    loading = asyncio.create_task(registry.load("a"))
+    await until(lambda: states(registry) == {"a": "loading"})
+    unloading = asyncio.create_task(registry.unload("a"))
+    await until(lambda: states(registry) == {"a": "unloading"})
+    loader.may_load.set()
+    await asyncio.gather(loading, unloading)
+    assert loader.models["a"].closed
+    assert states(registry) == {"a": "unloaded"}
+
+
+async def test_a_stuck_model_stays_stuck_while_it_is_unloaded_and_blocks_no_other(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader, stuck_after_s=0, unload_wait_s=0.05)
+    computing, go_on = threading.Event(), threading.Event()
+
+    def script(texts: list[str]) -> None:
+        computing.set()
+        go_on.wait(10)
+
+    await registry.load("a")
+    loader.models["a"]._script = script
+    request = asyncio.create_task(touch(registry, "a"))
+    await asyncio.to_thread(computing.wait, 10)
+    with pytest.raises(UnavailableError, match="still computing"):
+        await registry.unload("a")
+    assert states(registry)["a"] == "stuck"
+    await touch(registry, "b")
+    go_on.set()
+    await request
+    await until(lambda: states(registry)["a"] == "unloaded")
+    await registry.close()
+
+
+async def test_closing_does_not_wait_for_a_download_that_hangs(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader)
+    loader.may_load.clear()
+    loading = asyncio.create_task(registry.load("a"))
+    await until(lambda: states(registry) == {"a": "loading"})
+    await asyncio.wait_for(registry.close(wait_s=0.05), timeout=5)
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    loader.may_load.set()
 
 
 async def test_closing_frees_every_model(loader: ScriptedLoader) -> None:
