@@ -41,7 +41,7 @@ async def info(
     return Info(
         version=request.app.version,
         model=name,
-        model_id=config.checkpoint,
+        model_id=display_name(config.checkpoint),
         family=config.family,
         trained=config.trained,
         device=loaded.device,
@@ -65,7 +65,7 @@ def _model_object(status: ModelStatus) -> ModelObject:
     return ModelObject(
         id=config.name,
         family=config.family,
-        checkpoint=config.checkpoint,
+        checkpoint=display_name(config.checkpoint),
         capabilities=sorted(map(str, config.spec.capabilities)),
         license=config.license,
         trained=config.trained,
