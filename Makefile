@@ -74,3 +74,7 @@ bench-maxsim: setup-dev ## Late interaction beside colpali-engine, in the enviro
 .PHONY: bench-latency
 bench-latency: setup-dev ## Queries and /health while an ingest saturates the server
 	@$(BIN)/python -m benchmarks.latency
+
+.PHONY: bench-visual
+bench-visual: setup-dev ## Pages: preparing beside transformers' processors, the models, and over HTTP
+	@.venv-oracle/bin/python -m benchmarks.visual

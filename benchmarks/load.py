@@ -11,10 +11,11 @@ TIMEOUT_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where requests go: `POST http://127.0.0.1:port/path`."""
+    """Where requests go: `POST http://127.0.0.1:port/path`, with bodies of that type."""
 
     port: int
     path: str
+    content_type: str = "application/json"
 
 
 def drive(address: Address, bodies: Sequence[bytes], connections: int) -> tuple[float, list[bytes]]:
@@ -34,7 +35,7 @@ def drive(address: Address, bodies: Sequence[bytes], connections: int) -> tuple[
         start.wait()
         try:
             for index, body in _shared(numbered, lock):
-                answers[index] = _post(connection, address.path, body)
+                answers[index] = _post(connection, address, body)
         except Exception as error:
             problems.append(error)
         finally:
@@ -62,10 +63,10 @@ def _shared(numbered: Iterator[tuple[int, bytes]], lock: threading.Lock) -> Iter
         yield item
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
-    connection.request("POST", path, body, {"Content-Type": "application/json"})
+def _post(connection: http.client.HTTPConnection, address: Address, body: bytes) -> bytes:
+    connection.request("POST", address.path, body, {"Content-Type": address.content_type})
     response = connection.getresponse()
     answer = response.read()
     if response.status != http.HTTPStatus.OK:
-        raise RuntimeError(f"{path} answered {response.status}: {answer[:300]!r}")
+        raise RuntimeError(f"{address.path} answered {response.status}: {answer[:300]!r}")
     return answer

@@ -43,6 +43,15 @@ QWEN_TEXT = {
     "eos_token_id": None,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
 }
+QWEN2_5_VISION = {
+    "depth": 2,
+    "hidden_size": DIM,
+    "intermediate_size": 2 * DIM,
+    "num_heads": 4,
+    "out_hidden_size": DIM,
+    "window_size": 8 * PATCH,
+    "fullatt_block_indexes": [1],
+}
 
 QWEN_IMAGES = {
     "do_convert_rgb": True,
@@ -77,21 +86,15 @@ COLPALI_IMAGES = {
 }
 
 
-def build_colqwen2_5(folder: Path) -> None:
-    """Write a checkpoint with the files of `vidore/colqwen2.5-v0.2` merged into its base."""
+def build_colqwen2_5(
+    folder: Path, text: Mapping[str, Any] = QWEN_TEXT, vision: Mapping[str, Any] = QWEN2_5_VISION
+) -> None:
+    """Write a checkpoint with the files of `vidore/colqwen2.5-v0.2` merged into its base, of the given shapes."""
     tokenizer = qwen2_tokenizer()
     config = Qwen2_5_VLConfig(
         **_qwen_tokens(tokenizer),
-        text_config={**QWEN_TEXT, "vocab_size": _rounded(len(tokenizer))},
-        vision_config={
-            "depth": 2,
-            "hidden_size": DIM,
-            "intermediate_size": 2 * DIM,
-            "num_heads": 4,
-            "out_hidden_size": DIM,
-            "window_size": 8 * PATCH,
-            "fullatt_block_indexes": [1],
-        },
+        text_config={**text, "vocab_size": _rounded(len(tokenizer))},
+        vision_config=dict(vision),
     )
     _write(folder, ColQwen2_5(config), tokenizer, seed=25, names=QWEN_NAMES)
     _write_json(folder / "preprocessor_config.json", {**QWEN_IMAGES, "processor_class": "ColQwen2_5_Processor"})
