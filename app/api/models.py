@@ -7,6 +7,7 @@ from fastapi import Path, Query, Request
 from app.api.defaults import PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.route import EngineDep, api_router
 from app.api.schemas.models import Info, ModelList, ModelObject
+from app.checkpoints.local import display_name
 from app.engine.engine import Engine, ModelStatus
 
 router = api_router("models")
