@@ -78,3 +78,10 @@ bench-latency: setup-dev ## Queries and /health while an ingest saturates the se
 .PHONY: bench-visual
 bench-visual: setup-dev ## Pages: preparing beside transformers' processors, the models, and over HTTP
 	@.venv-oracle/bin/python -m benchmarks.visual
+
+.PHONY: bench-wire bench-pooling
+bench-wire: setup-dev ## Vectors to bytes in every format
+	@$(BIN)/python -m benchmarks.wire
+
+bench-pooling: setup-dev ## Pooling of multi-vectors beside scipy
+	@$(BIN)/python -m benchmarks.pooling
