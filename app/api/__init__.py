@@ -20,6 +20,8 @@ def install(app: FastAPI, settings: Settings) -> None:
 
     The handlers find `engine` and `settings` in `app.state`; whoever builds the application puts them there.
     """
+    # A redirect would go wherever the request's Host header says.
+    app.router.redirect_slashes = False
     app.state.request_slots = RequestSlots(settings.max_concurrent_requests)
     for router in OPEN:
         app.include_router(router)

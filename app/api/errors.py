@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.routing import Match
 
 from app.api.encoding import to_json
 from app.api.schemas.common import ErrorResponse
@@ -56,6 +57,7 @@ MESSAGES = {
 }
 """Our words for some kinds of validation errors, by Pydantic's name for the kind."""
 MAX_PROBLEMS = 3
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 def install(app: FastAPI) -> None:
@@ -123,11 +125,21 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     if status == 404:
         message = "There is no such path; /docs lists those that there are."
     elif status == 405:
-        message = f"This path takes {(headers or {}).get('Allow', 'another method')}."
+        allowed = ", ".join(_methods(request))
+        message, headers = f"This path takes {allowed}.", {"Allow": allowed}
     elif isinstance(error.__context__, MultiPartException) and "maximum" in message.lower():
         # Starlette answers 400 to too many or too large form fields.
         status = 413
     return error_response(request, status, message, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the path takes, in the order of the alphabet; it may have several routes."""
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _unknown_error(request: Request, _error: Exception) -> Response:

@@ -1,4 +1,7 @@
-"""What anybody may ask: is the server there, can it answer, does it want requests."""
+"""What anybody may ask: is the server there, can it answer, does it want requests.
+
+Load balancers ask with HEAD, which the OpenAPI document leaves out: generated clients have no use for it.
+"""
 
 from typing import Any
 
@@ -14,6 +17,7 @@ from app.engine.engine import Engine, ModelState
 router = APIRouter(tags=["server"], generate_unique_id_function=operation_id)
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", summary="Where to look")
 async def welcome(request: Request) -> Welcome:
     return Welcome(
@@ -25,6 +29,7 @@ async def welcome(request: Request) -> Welcome:
     )
 
 
+@router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     summary="Whether every loaded model can compute",
@@ -43,6 +48,7 @@ async def health(engine: EngineDep) -> Response:
     return _answer(content, healthy)
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     summary="Whether the server wants requests",

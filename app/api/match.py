@@ -19,6 +19,8 @@ from app.settings import Settings
 MAX_QUERY_TOKENS = 1024
 """Each token brings a map of all patches; a query of a model's whole context would fill gigabytes."""
 
+NO_WORDS = "`query` holds no words; write what to look for."
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -51,12 +53,15 @@ async def match_page(
     Raises `BadInputError` for a query without words, `TooLargeError` for one of more than `MAX_QUERY_TOKENS`.
     """
     check_texts([query], settings)
+    # Tokenizers make tokens of white space too.
+    if not query.strip():
+        raise BadInputError(NO_WORDS)
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=default_family)
     (page,) = await read_images([file], limits)
     image, text = await engine.encode(name, [page, TextInput(query, Role.QUERY, MULTI_VECTOR)])
     tokens = required(text.multi_vector).tokens
     if not tokens:
-        raise BadInputError("`query` holds no words; write what to look for.")
+        raise BadInputError(NO_WORDS)
     if len(tokens) > MAX_QUERY_TOKENS:
         raise TooLargeError(f"`query` has more than {MAX_QUERY_TOKENS} tokens; similarity maps are for search texts.")
     return Match(

@@ -114,6 +114,8 @@ async def predict(
         return await _scores(body, inputs, media_type, engine, settings)
     if inputs.images is not None and inputs.queries is not None:
         raise BadInputError("Send `images` or `queries` in `inputs`; for both at once use `image` and `text`.")
+    if not inputs.images and not inputs.queries:
+        raise BadInputError(f"`{'images' if inputs.queries is None else 'queries'}` is empty; send at least one.")
     embedded = await _embed(inputs.images or [], inputs.queries or [], "queries", body, engine, settings)
     return await respond(
         lambda: {"embeddings": _stored(embedded.images or embedded.texts, body)},
@@ -147,7 +149,7 @@ async def _embed(
     """`field` is what errors call the texts."""
     check_n_items(len(images) + len(texts), settings)
     check_texts(texts, settings)
-    name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
+    name = engine.pick(body.chosen_model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
     inputs = await asyncio.to_thread(_image_inputs, images, "image", MULTI_VECTOR, body.limits)
     embeddings = await engine.encode(name, [*inputs, *(TextInput(text, Role.QUERY, MULTI_VECTOR) for text in texts)])
     cut = truncated_indices(embeddings[len(images) :])

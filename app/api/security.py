@@ -41,5 +41,6 @@ def _presented_keys(request: HTTPConnection) -> Iterator[bytes]:
     # Header values are bytes on the wire and Latin-1 in Starlette: this gives back the bytes.
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        yield token.strip().encode("latin-1")
+        # Of white space only what HTTP knows: in Latin-1 bytes of a UTF-8 key look like white space too.
+        yield token.strip(" \t").encode("latin-1")
     yield request.headers.get("x-api-key", "").encode("latin-1")

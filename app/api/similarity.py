@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import File, Form, Response
 from fastapi.responses import StreamingResponse
 
@@ -151,7 +152,8 @@ def _token_similarity(index: int, similarity_map: FloatArray) -> dict[str, Any]:
         "token_idx": index,
         "max_similarity_score": similarity_map.max(),
         "avg_similarity_score": similarity_map.mean(),
-        "hotspots": hotspots(similarity_map),
+        # In float32, as the other scores are, so that the highest is written alike in both places.
+        "hotspots": [{"x": spot.x, "y": spot.y, "score": np.float32(spot.score)} for spot in hotspots(similarity_map)],
     }
 
 

@@ -1,7 +1,7 @@
 """Visual documents: patch grids, queries, pages."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import numpy as np
 from fastapi import File, Response
@@ -18,10 +18,10 @@ from app.api.schemas.options import ImageOptions
 from app.api.schemas.visual import (
     EmbedQueriesRequest,
     ImageEmbeddings,
-    ImageSize,
     PatchesRequest,
     PatchesResponse,
     QueryEmbeddings,
+    SentSize,
 )
 from app.api.uploads import read_images
 from app.api.vectors import finished_rows, rows
@@ -87,15 +87,19 @@ async def embed_images(
     return await respond(content, media_type, options.encoding_format, report(embeddings))
 
 
-def _count_patches(model: EmbeddingModel, size: ImageSize, limits: ImageLimits) -> dict[str, Any]:
+def _count_patches(model: EmbeddingModel, size: SentSize, limits: ImageLimits) -> dict[str, Any]:
     result: dict[str, Any] = {"width": size.width, "height": size.height}
-    if not (1 <= size.width <= MAX_SIDE and 1 <= size.height <= MAX_SIDE):
-        return result | {"error": f"Width and height lie between 1 and {MAX_SIDE} pixels."}
+    if not (_is_side(size.width) and _is_side(size.height)):
+        return result | {"error": f"Width and height are whole numbers of pixels between 1 and {MAX_SIDE}."}
     try:
-        grid = model.patch_grid(size.width, size.height, limits)
+        grid = model.patch_grid(int(size.width), int(size.height), limits)
     except BadInputError as error:
         return result | {"error": error.message}
     return result | {"n_patches_x": grid.n_patches_x, "n_patches_y": grid.n_patches_y}
+
+
+def _is_side(number: float | None) -> TypeGuard[float]:
+    return number is not None and 1 <= number <= MAX_SIDE and float(number).is_integer()
 
 
 def _image_embedding(embedding: Embedding, options: ImageOptions) -> dict[str, Any]:

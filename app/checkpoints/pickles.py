@@ -93,7 +93,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         if weight_map and all(SHARD.fullmatch(name) for name in weight_map.values()):
             return dict(weight_map)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ModelLoadError(f"{index.name} of the checkpoint is broken. Copy it again.") from error
     raise ModelLoadError(f"{index.name} of the checkpoint names files that are no shards. Copy it again.")
 

@@ -56,6 +56,10 @@ def _check_configuration(folder: Path, name: str) -> None:
 def _read_json(file: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelLoadError(
+            f"{file.name} of {name} cannot be read. Check its permissions, or copy it again."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ModelLoadError(f"{file.name} of {name} is broken: it is not JSON. Copy it again.") from error
     if not isinstance(content, dict):

@@ -3,17 +3,17 @@
 import base64
 import re
 
-from app.core.errors import BadInputError, TooLargeError
+from app.core.errors import BadInputError
 
 DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
-def decode_base64_image_bytes(text: str, label: str, max_bytes: int | None = None) -> bytes:
+def decode_base64_image_bytes(text: str, label: str) -> bytes:
     """The bytes that `text` encodes in base64, bare or as `data:image/png;base64,...`; white space is ignored.
 
     `label` names the picture in error messages. Raises `BadInputError` for anything else, web addresses
-    included, and `TooLargeError` if the picture would exceed `max_bytes`.
+    included.
     """
     text = text.strip()
     if WEB_ADDRESS.match(text):
@@ -21,8 +21,6 @@ def decode_base64_image_bytes(text: str, label: str, max_bytes: int | None = Non
     if prefix := DATA_URI.match(text):
         text = text[prefix.end() :]
     encoded = "".join(text.split())
-    if max_bytes is not None and len(encoded.rstrip("=")) * 3 // 4 > max_bytes:
-        raise TooLargeError(f"{label} is larger than the limit of {max_bytes / 2**20:g} MiB.")
     try:
         data = base64.b64decode(encoded, validate=True)
     except ValueError as error:

@@ -86,8 +86,11 @@ def family_by_name(name: str) -> FamilySpec | None:
 
 
 def family_by_files(folder: Path) -> FamilySpec:
-    """The family that a checkpoint's own files give away. Raises `ModelLoadError` naming the supported ones."""
-    model_type = _read_json(folder / "config.json").get("model_type")
+    """The family that a checkpoint's own files give away.
+
+    Raises `ModelLoadError` that names the supported ones, or the file that cannot be read.
+    """
+    model_type = str(_read_json(folder / "config.json").get("model_type"))
     adapter_base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if isinstance(adapter_base, str) and (spec := family_by_name(adapter_base)):
         return spec
@@ -97,12 +100,19 @@ def family_by_files(folder: Path) -> FamilySpec:
         if model_type in spec.model_types:
             return spec
     raise ModelLoadError(
-        "This checkpoint is of no family that is served here. Supported families: " + ", ".join(CATALOG) + "."
+        f"{folder.name} is of no family that is served here, or its folder has no config.json. "
+        f"Supported families: {', '.join(CATALOG)}."
     )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    """The object in the file; an empty one if there is no such file. Raises `ModelLoadError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelLoadError(
+            f"{path.name} of {path.parent.name} is broken or cannot be read. Copy it again."
+        ) from error
     return content if isinstance(content, dict) else {}

@@ -11,5 +11,5 @@ def read_json(path: Path) -> Any:
     """The file's content. Raises `ModelLoadError` if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelLoadError(f"The checkpoint's {path.name} is missing or broken.") from error

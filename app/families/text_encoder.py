@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +47,6 @@ ENCODERS = {"xlm-roberta": XLMRobertaEncoder, "bert": BertEncoder}
 
 class TextEncoderModel(TorchModel):
     """A model that reads text with an encoder; families make their vectors of its hidden states."""
-
-    context_length: ClassVar[int]
-    """Tokens that the family was trained for, special tokens included; a checkpoint may have room for fewer."""
 
     def __init__(self, module: nn.Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
         super().__init__(module, info)

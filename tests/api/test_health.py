@@ -70,3 +70,15 @@ async def test_a_model_that_loads_on_demand_does_not_make_the_server_unready(ser
         assert (await client.get("/ready")).status_code == 200
         loader.may_load.set()
         assert (await loading).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+async def test_head_is_answered_as_get_is(client: httpx.AsyncClient, path: str) -> None:
+    head, get = await client.head(path), await client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+@pytest.mark.usefixtures("stuck")
+async def test_head_tells_of_a_stuck_model(client: httpx.AsyncClient) -> None:
+    assert [(await client.head(path)).status_code for path in ("/health", "/ready")] == [503, 503]

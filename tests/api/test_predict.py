@@ -40,7 +40,15 @@ async def test_embeddings_of_one_kind(client: httpx.AsyncClient) -> None:
     assert np.array(queries["embeddings"]).shape == (2, 3, DIM)
     images = (await client.post("/predict", json={"inputs": {"images": [RED]}})).json()
     np.testing.assert_array_equal(np.float32(images["embeddings"][0])[1], word_vector("red"))
-    assert (await client.post("/", json={"inputs": {"images": []}})).json() == {"embeddings": []}
+
+
+async def test_the_model_may_stand_inside_inputs(serving: Serve) -> None:
+    async with serving() as client:
+        inside = {"inputs": {"text": ["red"], "model": "colpali-v1.3", "batch_size": 4}}
+        assert (await client.post("/", json=inside)).status_code == 200
+        assert (await client.post("/", json={**inside, "model": "colqwen2.5-v0.2"})).status_code == 200
+        states = (await client.get("/health")).json()["models"]
+    assert {name for name, state in states.items() if state == "ready"} == {"colpali-v1.3", "colqwen2.5-v0.2"}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,11 @@ async def test_embeddings_of_one_kind(client: httpx.AsyncClient) -> None:
         ({"inputs": []}, 400),
         ({"inputs": {}}, 400),
         ({"inputs": {"images": [RED], "queries": ["red"]}}, 400),
+        ({"inputs": {"images": []}}, 400),
+        ({"inputs": {"queries": []}}, 400),
+        ({"inputs": {"queries": ["red"], "model": "no-such"}}, 404),
+        ({"inputs": {"text": ["red"], "model": "no-such"}}, 404),
+        ({"inputs": {"text": ["red"], "batch_size": 0}}, 422),
         ({"image": ["%%%"]}, 400),
         ({"image": [RED, "AAAA"]}, 400),
         ({"image": ["http://example.com/a.png"]}, 400),

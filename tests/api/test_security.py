@@ -29,6 +29,7 @@ async def test_nothing_is_served_that_the_document_does_not_list(client: httpx.A
     """So that the test above sees every route."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    documented |= {("HEAD", path) for _, path in OPEN}
     routes = [route for router in (*api.OPEN, *api.KEYED) for route in router.routes]
     assert all(isinstance(route, APIRoute) for route in routes)
     assert {(method, route.path) for route in routes for method in route.methods} == documented
@@ -50,6 +51,15 @@ async def test_the_right_key_opens(serving: Serve, headers: dict[str, str]) -> N
     async with serving(api_key=KEY) as client:
         answer = await client.get("/v1/models", headers={name: value.encode() for name, value in headers.items()})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("key", ["voil\u00e0", "\u00c5", "\u00e0-key-\u00c5"])
+@pytest.mark.parametrize("header", ["Authorization: Bearer  KEY", "X-API-Key: KEY"])
+async def test_a_key_may_end_in_bytes_that_look_like_white_space(serving: Serve, key: str, header: str) -> None:
+    """UTF-8 of these letters ends in A0 and 85: a hard space and a line end in Latin-1."""
+    name, _, value = header.replace("KEY", key).partition(": ")
+    async with serving(api_key=key) as client:
+        assert (await client.get("/v1/models", headers={name: value.encode()})).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,14 @@ async def test_hotspots_are_columns_and_rows_of_the_five_best(client: httpx.Asyn
     assert [spot["score"] for spot in spots] == sorted((spot["score"] for spot in spots), reverse=True)
 
 
+async def test_all_scores_are_written_as_float32(client: httpx.AsyncClient) -> None:
+    tokens = (await post(client, "/query/single", "red blue green")).json()["tokens"]
+    for token in tokens.values():
+        assert token["hotspots"][0]["score"] == token["max_similarity_score"]
+        for spot in token["hotspots"]:
+            assert spot["score"] == float(str(np.float32(spot["score"])))
+
+
 async def test_a_token_that_occurs_again_gets_a_number(client: httpx.AsyncClient) -> None:
     answer = (await post(client, "/query/single", "red bees red red")).json()
     assert answer["token_list"] == ["red", "bees", "red#2", "red#3"]
@@ -83,6 +91,8 @@ async def test_a_query_without_words_is_refused(client: httpx.AsyncClient, path:
     answer = await post(client, path, query)
     assert answer.status_code == 400
     assert "query" in answer.json()["detail"]
+    # Real tokenizers find tokens in white space: no model is asked.
+    assert set((await client.get("/health")).json()["models"].values()) == {"unloaded"}
 
 
 async def test_a_query_of_too_many_tokens_is_refused(

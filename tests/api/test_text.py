@@ -64,7 +64,8 @@ async def test_ids_that_come_twice_are_refused(client: httpx.AsyncClient) -> Non
 async def test_items_of_another_shape_are_refused_without_echo(client: httpx.AsyncClient, items: object) -> None:
     answer = await client.post("/vectorize-batch", json={"items": items})
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("items: Send a list of texts")
+    message = 'items: Send a list of texts, an object of id to text, or a list of {"id", "text"}.'
+    assert answer.json()["detail"] == message
     assert "secret" not in answer.text
 
 

@@ -17,6 +17,36 @@ async def test_patches_of_sizes(client: httpx.AsyncClient) -> None:
     assert empty.keys() == {"width", "height", "error"}
 
 
+@pytest.mark.parametrize(
+    ("size", "width", "height"),
+    [
+        ({"width": None, "height": 48}, None, 48),
+        ({"width": 64}, 64, None),
+        ({}, None, None),
+        ({"width": 64.5, "height": 48}, 64.5, 48),
+        ({"width": 64, "height": 1e30}, 64, 1e30),
+        ({"width": 10**12, "height": -(2**63)}, 10**12, -(2**63)),
+        ({"width": 64, "height": 2**64}, 64, 2**64),
+        ({"width": "64", "height": True}, None, None),
+        ({"width": [64], "height": {"s3cret": 1}}, None, None),
+    ],
+)
+async def test_a_size_that_is_none_is_an_error_of_its_own(
+    client: httpx.AsyncClient, size: dict[str, object], width: float | None, height: float | None
+) -> None:
+    good = {"width": 64, "height": 48}
+    answer = await client.post("/patches", json={"dimensions": [good, size, good]})
+    before, bad, after = answer.json()["results"]
+    assert before == after == {**good, "n_patches_x": 4, "n_patches_y": 3}
+    error = "Width and height are whole numbers of pixels between 1 and 1000000."
+    assert bad == {"width": width, "height": height, "error": error}
+
+
+async def test_whole_numbers_may_be_written_as_floats(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/patches", json={"dimensions": [{"width": 64.0, "height": 48}]})
+    assert answer.json()["results"] == [{"width": 64, "height": 48, "n_patches_x": 4, "n_patches_y": 3}]
+
+
 async def test_patches_agree_with_embedded_images(client: httpx.AsyncClient) -> None:
     sizes = [(64, 48), (33, 200), (500, 17)]
     dimensions = [{"width": width, "height": height} for width, height in sizes]

@@ -225,6 +225,13 @@ def test_forms(server: Server, parts: list[tuple[str, bytes]]) -> None:
         check(server, post_form(path, *((head.replace("FILE", field), content) for head, content in parts)))
 
 
+@pytest.mark.parametrize("path", FORM_PATHS[1:])
+def test_a_query_of_white_space_holds_no_words(server: Server, path: str) -> None:
+    for query in (b"   ", b"\t\r\n", "\u00a0\u2003".encode()):
+        file = FILE.replace("FILE", "file")
+        assert check(server, post_form(path, (file, png()), (QUERY, query))) == 400
+
+
 @pytest.mark.parametrize("body", named(BROKEN_FORMS))
 def test_broken_forms(server: Server, body: bytes) -> None:
     for path in FORM_PATHS:

@@ -27,9 +27,10 @@ class ImagesAndTexts(Body):
     text: OneOrMoreOrNone = Field(None, description="Search texts.")
 
 
-class EndpointInputs(ImagesAndTexts):
+class EndpointInputs(ImagesAndTexts, ModelChoice):
     """The same, or one kind alone."""
 
+    batch_size: int | None = Field(None, ge=1, description="A hint, accepted and not needed: the server batches.")
     images: OneOrMoreOrNone = Field(None, description="Asks for `embeddings` of these images alone.")
     queries: OneOrMoreOrNone = Field(None, description="Asks for `embeddings` of these texts alone.")
 
@@ -45,6 +46,11 @@ class EndpointRequest(ImagesAndTexts, ImageOptions, Truncation, ModelChoice):
         EndpointInputs | None,
         BeforeValidator(_no_inputs, json_schema_input_type=EndpointInputs | Annotated[list[str], Field(max_length=0)]),
     ] = Field(None, description="An object with the same keys, or an empty list.")
+
+    @property
+    def chosen_model(self) -> str | None:
+        """`model` from the top or, failing that, from inside `inputs`."""
+        return self.model or (self.inputs.model if self.inputs else None)
 
 
 class EndpointScores(Body):

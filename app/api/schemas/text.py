@@ -63,7 +63,7 @@ def _id_and_text(item: Any) -> tuple[str, Any]:
 
 
 def _bad_items() -> PydanticCustomError:
-    return PydanticCustomError("items", 'Send a list of texts, an object of id to text, or a list of {{"id", "text"}}')
+    return PydanticCustomError("items", 'Send a list of texts, an object of id to text, or a list of {"id", "text"}')
 
 
 ItemsField = Annotated[

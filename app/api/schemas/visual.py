@@ -1,6 +1,9 @@
 """Visual documents: patches, queries, pages."""
 
-from pydantic import Field
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from app.api.schemas.common import Body, ModelChoice, OneOrMore, examples
 from app.api.schemas.options import AnyRows, PixelLimits, TextRowOptions, Truncation
@@ -9,8 +12,27 @@ from app.api.schemas.options import AnyRows, PixelLimits, TextRowOptions, Trunca
 class ImageSize(Body):
     """Size of an image in pixels."""
 
-    width: int = Field(ge=-(2**31), lt=2**31)
-    height: int = Field(ge=-(2**31), lt=2**31)
+    width: int
+    height: int
+
+
+class SentSize:
+    """Sides as they were sent, None for what is no number. Whether they make a size is for each to be answered."""
+
+    def __init__(self, width: float | None, height: float | None) -> None:
+        self.width = width
+        self.height = height
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """From an object. Raises `PydanticCustomError` for anything else."""
+        if not isinstance(value, dict):
+            raise PydanticCustomError("size", "Send an object with width and height")
+        return cls(_number(value.get("width")), _number(value.get("height")))
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class PatchesRequest(PixelLimits, ModelChoice):
@@ -18,12 +40,14 @@ class PatchesRequest(PixelLimits, ModelChoice):
 
     model_config = examples({"dimensions": [{"width": 1024, "height": 768}, {"width": 512, "height": 512}]})
 
-    dimensions: list[ImageSize]
+    dimensions: list[Annotated[SentSize, PlainValidator(SentSize.parse, json_schema_input_type=ImageSize)]]
 
 
-class PatchCount(ImageSize):
+class PatchCount(Body):
     """The grid of an image, or why there is none."""
 
+    width: int | float | None = Field(description="As it was sent; null if that was no number.")
+    height: int | float | None = Field(description="As it was sent; null if that was no number.")
     n_patches_x: int | None = Field(None, description="Columns. Absent if there is an error.")
     n_patches_y: int | None = Field(None, description="Rows. Absent if there is an error.")
     error: str | None = Field(None, description="Why this size cannot be used. Absent if it can.")

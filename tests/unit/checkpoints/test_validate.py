@@ -77,6 +77,23 @@ def test_a_broken_configuration_is_refused(folder: Path, content: str) -> None:
     assert refusal(folder).startswith("config.json of org/name is broken")
 
 
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "model.safetensors.index.json"])
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path, file: str) -> None:
+    folder = adapter(tmp_path, "org/base")
+    (folder / file).mkdir()
+    if file.endswith("config.json"):
+        assert refusal(folder).startswith(f"{file} of org/name cannot be read")
+    else:
+        validate(folder, "org/name")
+
+
+def test_an_index_of_pickles_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    folder = sharded_pickles(tmp_path)
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text('{"weight_map":' * 100_000)
+    assert refusal(folder).startswith("pytorch_model.bin.index.json of the checkpoint is broken")
+
+
 def test_a_deep_configuration_is_no_problem(folder: Path) -> None:
     (folder / "config.json").write_text('{"a":' * 500 + "1" + "}" * 500)
     validate(folder, "org/name")
