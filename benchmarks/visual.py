@@ -51,7 +51,8 @@ def main() -> None:
     sections = {"preparing": preparing, "models": models, "batches": batches, "http": http}
     parser.add_argument("--only", choices=list(sections), action="append")
     options = parser.parse_args()
-    report = Report("visual", "Pages through the visual models")
+    name = "_".join(["visual", *(options.only or [])])
+    report = Report(name, "Pages through the visual models")
     for section in options.only or sections:
         sections[section](report, options.rounds)
     report.finish()

@@ -1,7 +1,7 @@
 """Linear layers on a CPU through oneDNN, with weights laid out beforehand for the processor's matrix kernels.
 
 torch itself multiplies float32 matrices on x86 with MKL, which on processors of other makers than Intel does not use
-their widest instructions: see docs/decisions/0005-visual-pipeline.md. The two operators are those of torch's inductor.
+their widest instructions: see docs/decisions/0007-visual-pipeline.md. The two operators are those of torch's inductor.
 """
 
 import platform
