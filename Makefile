@@ -85,3 +85,7 @@ bench-wire: setup-dev ## Vectors to bytes in every format
 
 bench-pooling: setup-dev ## Pooling of multi-vectors beside scipy
 	@$(BIN)/python -m benchmarks.pooling
+
+.PHONY: bench-start
+bench-start: setup-dev ## Start of the server, and its memory over 10,000 requests a family
+	@$(BIN)/python -m benchmarks.start_memory

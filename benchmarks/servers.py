@@ -1,7 +1,9 @@
 """Starts the servers that are compared, each in a process of its own, and knows how to speak to them."""
 
+import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -82,10 +84,12 @@ class Server(ABC):
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        # The whole session that was started with it: workers outlive some servers.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _wait_until_ready(self, log: Path) -> None:
         deadline = time.monotonic() + READY_S
