@@ -58,7 +58,7 @@ distclean: clean ## Remove caches, environments and the untrained models
 setup-bench: ## The same with the libraries and servers that benchmarks compare with
 	@$(PYTHON) -m scripts.setup --dev --bench
 
-bench: bench-text bench-limits bench-maxsim bench-latency ## Every benchmark that needs no GPU, about half an hour
+bench: bench-text bench-limits bench-wire bench-pooling bench-maxsim bench-visual bench-latency bench-start ## Every benchmark that needs no GPU
 
 .PHONY: setup-bench bench bench-text bench-limits
 bench-text: setup-bench ## Texts over HTTP beside other servers and libraries (ARGS=--quick, ARGS=--full)
@@ -66,6 +66,10 @@ bench-text: setup-bench ## Texts over HTTP beside other servers and libraries (A
 
 bench-limits: setup-bench ## Share of the matrix peak, cost of HTTP
 	@$(BIN)/python -m benchmarks.limits small base large
+
+.PHONY: bench-text-ways
+bench-text-ways: setup-dev ## Ways to run a text encoder on this machine's CPU
+	@$(BIN)/python -m benchmarks.text_ways small base large
 
 .PHONY: bench-maxsim
 bench-maxsim: setup-dev ## Late interaction beside colpali-engine, in the environment of the reference libraries
