@@ -11,6 +11,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from app.core.errors import ManyvecError
+from app.core.trace import RequestIdFilter
 from app.main import configured_models, create_app, hub
 from app.settings import Settings
 
@@ -26,13 +27,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.errors():
             print(f"manyvec: {str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
         return 1
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    _log_to_stderr(settings.log_level)
     try:
         options.run(options, settings)
     except ManyvecError as error:
         print(f"manyvec: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _log_to_stderr(level: str) -> None:
+    """Every line names the request that it belongs to, or `-`."""
+    handler = logging.StreamHandler()
+    # Of the handler, not of a logger: those see only what is logged through themselves.
+    handler.addFilter(RequestIdFilter())
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)-7s [%(request_id)s] %(name)s: %(message)s",
+        handlers=[handler],
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from app.engine.config import ConfigError, ModelConfig, configure, read_models_f
 from app.engine.engine import Engine
 from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader
+from app.engine.metrics import EngineMetrics, metrics_registry
 from app.engine.model_runner import RunnerLimits
 from app.engine.registry import Loader, ModelRegistry
 from app.families.base import Checkpoint
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = """
 Text, pages and pictures into vectors: ColQwen2.5, ColQwen2, ColPali, E5, BGE-M3 and DINOv3 behind one server.
-`GET /v1/models` lists the models; most routes take an optional `model`.
+`GET /v1/models` lists the models; most routes take an optional `model`. Every answer bears an `X-Request-Id`, yours
+if you send one of up to 128 letters, digits, dots, hyphens and underscores; the server's log names it too.
 """
 
 
@@ -36,6 +38,8 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
     settings = settings or Settings()
     configs, default_text = configured_models(settings)
     preloaded = _preloaded(settings.preload, configs)
+    collectors = metrics_registry()
+    engine_metrics = EngineMetrics(collectors)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,11 +47,12 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
         registry = ModelRegistry(
             configs,
             loader or checkpoint_loader(settings, threads),
+            engine_metrics,
             memory_budget_bytes=settings.memory_budget_mb << 20 if settings.memory_budget_mb else None,
             load_wait_s=settings.load_wait_s,
             stuck_after_s=settings.stuck_after_s,
         )
-        engine = Engine(registry, threads, device=settings.device, default_text=default_text)
+        engine = Engine(registry, threads, engine_metrics, device=settings.device, default_text=default_text)
         app.state.engine = engine
         # `device` imports torch, which takes a second or two that the first request need not wait for.
         warmup = asyncio.gather(engine.device(), engine.preload(preloaded))
@@ -61,7 +66,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
     # Swagger UI from this server: the default page loads it from another host.
     app = FastAPIOffline(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
-    api.install(app, settings)
+    api.install(app, settings, collectors)
     return app
 
 

@@ -28,6 +28,7 @@ from app.core.types import (
 )
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
+from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.families.base import Checkpoint, EmbeddingModel, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
@@ -175,10 +176,10 @@ class FakeLoader:
             raise self.broken
         return Checkpoint(Path())
 
-    def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
+    def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
         self.may_load.wait(timeout=60)
         model = self.models[config.name] = FakeModel(config.spec, self._before_encode)
-        return ModelRunner(config.name, model, RunnerLimits(max_wait_ms=0), self._threads)
+        return ModelRunner(config.name, model, RunnerLimits(max_wait_ms=0), self._threads, metrics)
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
         return 1 << 20

@@ -14,6 +14,7 @@ from app.api.report import REPORT_HEADERS
 from app.api.schemas.options import EncodingFormat
 from app.api.tensors import to_npz, to_safetensors
 from app.core.quantization import StoredVectors
+from app.core.trace import timed_phase
 
 T = TypeVar("T")
 
@@ -30,11 +31,17 @@ EMBEDDINGS: dict[int | str, dict[str, Any]] = {
 """Documents the formats and headers of embeddings in a route's `responses`."""
 
 
+async def made(work: Callable[[], T]) -> T:
+    """Work that makes an answer of what a model wrote, off the event loop; its time counts as encoding."""
+    with timed_phase("encode"):
+        return await asyncio.to_thread(work)
+
+
 async def respond(
     make_content: Callable[[], Any], media_type: MediaType, encoding_format: EncodingFormat, headers: Mapping[str, str]
 ) -> Response:
     """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written off the event loop."""
-    body = await asyncio.to_thread(lambda: encoded(make_content(), media_type, encoding_format))
+    body = await made(lambda: encoded(make_content(), media_type, encoding_format))
     return Response(body, headers=dict(headers), media_type=media_type)
 
 
@@ -51,7 +58,7 @@ def encoded(content: Any, media_type: MediaType, encoding_format: EncodingFormat
 
 async def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with plain values and arrays, encoded off the event loop."""
-    body = await asyncio.to_thread(to_json, content)
+    body = await made(lambda: to_json(content))
     return Response(body, headers=dict(headers or {}), media_type="application/json")
 
 

@@ -1,12 +1,11 @@
 """A query laid over a page."""
 
-import asyncio
 from dataclasses import dataclass
 
 from fastapi import UploadFile
 
 from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES
-from app.api.encoding import required
+from app.api.encoding import made, required
 from app.api.limits import check_texts
 from app.api.report import report
 from app.api.uploads import read_images
@@ -70,7 +69,7 @@ async def match_page(
         height=required(image.image_height),
         grid=required(required(image.multi_vector).grid),
         tokens=tokens,
-        maps=await asyncio.to_thread(_maps, text, image),
+        maps=await made(lambda: _maps(text, image)),
         headers=report([image, text], ["query"] if text.truncated else []),
     )
 

@@ -9,7 +9,7 @@ from fastapi import Body, Response
 from starlette.requests import HTTPConnection
 
 from app.api.defaults import ENDPOINT_FAMILY, FEATURES_FAMILY, MULTI_VECTOR, PAGES_AND_QUERIES
-from app.api.encoding import EMBEDDINGS, required, respond
+from app.api.encoding import EMBEDDINGS, made, required, respond
 from app.api.errors import ERROR_RESPONSES
 from app.api.limits import check_n_items, check_texts, check_whole
 from app.api.negotiation import MediaType, MediaTypeDep
@@ -157,7 +157,7 @@ async def _embed(
         await check_whole(engine, name, [f"{field}[{index}]" for index in cut])
     outputs = [required(embedding.multi_vector) for embedding in embeddings]
     return Embedded(
-        *await asyncio.to_thread(_finished, outputs[: len(images)], outputs[len(images) :], body),
+        *await made(lambda: _finished(outputs[: len(images)], outputs[len(images) :], body)),
         headers=report(embeddings, cut),
     )
 

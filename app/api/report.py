@@ -1,4 +1,4 @@
-"""What an answer's headers say of its inputs: which were cut, and how many tokens they took."""
+"""What an answer's headers say of its inputs: which were cut, how many tokens and how much time they took."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ from app.core.types import Embedding
 
 TRUNCATED_HEADER = "X-Truncated"
 USAGE_HEADER = "X-Usage-Tokens"
+TIMING_HEADER = "Server-Timing"
 MAX_LISTED = 256
 """Most indices that the header lists: proxies refuse headers of more than a few kB."""
 
@@ -21,6 +22,12 @@ REPORT_HEADERS: dict[str, Any] = {
         "description": "Tokens that the model read for this request: of texts with prefixes and special tokens, "
         "of images a token for each patch and those around them.",
         "schema": {"type": "integer"},
+    },
+    TIMING_HEADER: {
+        "description": "Where the time went, in milliseconds: `load` if the request waited for its model to load, "
+        "`queue` (waiting for a thread and for a batch), `prepare`, `model`, `encode`, `total`. Inputs are worked on "
+        "side by side; of each phase the longest counts.",
+        "schema": {"type": "string"},
     },
 }
 

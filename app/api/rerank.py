@@ -1,12 +1,10 @@
 """Scoring texts against a query with late interaction."""
 
-import asyncio
-
 import numpy as np
 from fastapi import Response
 
 from app.api.defaults import LATE_INTERACTION_FAMILY, MULTI_VECTOR
-from app.api.encoding import json_response, required
+from app.api.encoding import json_response, made, required
 from app.api.limits import check_texts, check_whole
 from app.api.report import REPORT, report, truncated_indices
 from app.api.route import EngineDep, SettingsDep, api_router
@@ -32,7 +30,7 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     cut_query, cut_documents = ["query"] if query.truncated else [], truncated_indices(documents)
     if not body.truncate:
         await check_whole(engine, name, [*cut_query, *(f"candidates[{index}]" for index in cut_documents)])
-    scores = await asyncio.to_thread(_scores, query, documents, normalize=body.normalize)
+    scores = await made(lambda: _scores(query, documents, normalize=body.normalize))
     return await json_response({"scores": scores}, report([query, *documents], [*cut_query, *cut_documents]))
 
 

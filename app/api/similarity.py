@@ -1,6 +1,5 @@
 """Where a query matches on a page: scores, hotspots, heatmaps."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from fastapi import File, Form, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.defaults import SIMILARITY_FAMILY, VISUAL_FAMILY
-from app.api.encoding import json_response
+from app.api.encoding import json_response, made
 from app.api.forms import PixelLimitsDep
 from app.api.match import Match, match_page
 from app.api.report import REPORT, REPORT_HEADERS
@@ -121,7 +120,7 @@ async def query_single_heatmap(
     if token_idx is not None:
         if not 0 <= token_idx < len(match.tokens):
             raise BadInputError(f"`token_idx` lies between 0 and {len(match.tokens) - 1} for this query.")
-        png = await asyncio.to_thread(lambda: next(_heatmaps(match, settings, [token_idx])))
+        png = await made(lambda: next(_heatmaps(match, settings, [token_idx])))
         return Response(png, headers=headers, media_type="image/png")
     if match.width * match.height * len(match.tokens) > MAX_HEATMAP_PIXELS:
         raise TooLargeError("So many heatmaps of so large a page are too much at once; ask for each by `token_idx`.")

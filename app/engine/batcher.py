@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from app.core.errors import ManyvecError, ShuttingDownError
@@ -35,8 +36,14 @@ class Entry:
 
     prepared: Prepared
     future: Future[Embedding] = field(default_factory=Future)
+    context: Context = field(default_factory=copy_context)
+    """Of the request that it belongs to; what is logged about it is logged there."""
     submitted_at: float = 0.0
     """By the batcher's clock, in seconds."""
+    queue_s: float = 0.0
+    """How long it waited for its batch, known once that is taken."""
+    model_s: float = 0.0
+    """From then to its answer."""
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, unless it has been answered or the caller left."""
@@ -92,6 +99,16 @@ class Batcher:
                 elif batch := self._pop_batch():
                     return batch
 
+    def n_waiting(self) -> int:
+        """Entries that wait for a batch and whose callers do too."""
+        with self._changed:
+            return sum(not entry.future.cancelled() for entry in self._waiting)
+
+    def n_computed(self, batch: Sequence[Entry]) -> int:
+        """Tokens that the model computes for a batch, padding included."""
+        lengths = [entry.prepared.n_tokens for entry in batch]
+        return self._limits.n_computed(sum(lengths), len(lengths), max(lengths))
+
     def close(self) -> None:
         """Take no more entries; what waits is still handed out."""
         with self._changed:
@@ -128,7 +145,11 @@ class Batcher:
         taken = set(chosen)
         self._waiting = [entry for entry in self._waiting if entry not in taken]
         # False: the caller left between the last check and now.
-        return [entry for entry in chosen if entry.future.set_running_or_notify_cancel()]
+        batch = [entry for entry in chosen if entry.future.set_running_or_notify_cancel()]
+        now = self._clock()
+        for entry in batch:
+            entry.queue_s = now - entry.submitted_at
+        return batch
 
 
 def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,7 +14,7 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread of its own and wait for it.
 
     Downloads and loads must not use asyncio's pool: a few that hang would fill it, and the program ends only when
-    all its threads do. Cancelling the wait leaves the thread alone.
+    all its threads do. Cancelling the wait leaves the thread alone. What `work` logs bears the caller's request.
     """
     future: Future[T] = Future()
 
@@ -25,5 +26,5 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
     return await asyncio.wrap_future(future)

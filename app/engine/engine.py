@@ -1,18 +1,22 @@
 """What the HTTP layer calls: pick a model, embed inputs, load and unload. Every method only awaits."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from app.core.errors import ModelNotFoundError, UnsupportedTaskError
+from app.core.trace import note_model
 from app.core.types import Embedding, ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
 from app.engine.daemon import in_daemon_thread
 from app.engine.lane import PrepareThreads
 from app.engine.loader import resolve_device
+from app.engine.metrics import EngineMetrics
+from app.engine.model_runner import ModelRunner, ModelUsage
 from app.engine.registry import ModelRegistry, ModelState, ModelStatus
 from app.families.base import EmbeddingModel
 
-__all__ = ["Engine", "ModelState", "ModelStatus"]
+__all__ = ["Engine", "ModelState", "ModelStatus", "ModelUsage"]
 
 
 class Engine:
@@ -22,12 +26,14 @@ class Engine:
         self,
         registry: ModelRegistry,
         threads: PrepareThreads,
+        metrics: EngineMetrics,
         *,
         device: str = "auto",
         default_text: str | None = None,
     ) -> None:
         self._registry = registry
         self._threads = threads
+        self._metrics = metrics
         self._device = device
         self._device_found: asyncio.Future[str] | None = None
         self._default_text = default_text
@@ -41,6 +47,10 @@ class Engine:
     def models(self) -> list[ModelStatus]:
         """All configured models in the order of the models file."""
         return self._registry.statuses()
+
+    def usages(self) -> dict[str, ModelUsage]:
+        """What each model holds that has anything in memory, by served name."""
+        return self._registry.usages()
 
     def pick(self, requested: str | None, *needs: tuple[Modality, Output], prefer: str = "") -> str:
         """Served name of the model for a request.
@@ -68,17 +78,18 @@ class Engine:
         If one item is bad the call raises its error and the others are dropped. Cancelling the awaiting task
         drops what has not been computed yet. Raises `BadInputError`, `TooLargeError`, `UnavailableError`.
         """
-        async with self._registry.use(name) as runner:
+        async with self._use(name) as runner:
             return await runner.encode(items)
 
     async def model(self, name: str) -> EmbeddingModel:
         """The loaded model, for its `info` and `patch_grid`."""
-        async with self._registry.use(name) as runner:
+        async with self._use(name) as runner:
             return runner.model
 
     async def load(self, name: str) -> ModelStatus:
         """Load now and wait until it is ready. Raises `ModelLoadError`."""
-        return await self._registry.load(name)
+        with self._metrics.counting_errors(name):
+            return await self._registry.load(name)
 
     async def unload(self, name: str) -> ModelStatus:
         """Drain the model's queue, then free its memory. The next request loads it again."""
@@ -92,6 +103,13 @@ class Engine:
         """Finish what was accepted, then free everything."""
         await self._registry.close()
         self._threads.close()
+
+    @asynccontextmanager
+    async def _use(self, name: str) -> AsyncIterator[ModelRunner]:
+        with self._metrics.counting_errors(name):
+            async with self._registry.use(name) as runner:
+                note_model(name)
+                yield runner
 
 
 def _requested(requested: str, configs: Sequence[ModelConfig], able: Sequence[ModelConfig]) -> str:

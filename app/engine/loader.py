@@ -12,6 +12,7 @@ from app.core.errors import ManyvecError, ModelLoadError
 from app.core.imports import heavy_import
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
+from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import load_class
@@ -47,11 +48,11 @@ class CheckpointLoader:
         with _load_errors(config):
             return self._resolve(config)
 
-    def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
+    def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
         """Read it into memory and start its worker."""
         with _load_errors(config), self._one_at_a_time:
             model = load_class(config.spec).load(checkpoint, self._options(config))
-        return ModelRunner(config.name, model, self._limits, self._threads)
+        return ModelRunner(config.name, model, self._limits, self._threads, metrics)
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
         """Bytes of all weights in the dtype they will have."""

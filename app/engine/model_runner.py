@@ -1,7 +1,8 @@
 """A loaded model in service: cuts requests into jobs, chooses their lane, and puts the answers in order."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.core.errors import QueueFullError
@@ -9,6 +10,7 @@ from app.core.images import decode_image
 from app.core.types import Embedding, ImageInput, Role, TextInput
 from app.engine.batcher import BatchLimits
 from app.engine.lane import Lane, PrepareThreads
+from app.engine.metrics import EngineMetrics
 from app.families.base import EmbeddingModel, ModelInfo, Prepared
 
 TEXTS_A_JOB = 16
@@ -40,15 +42,33 @@ class RunnerLimits:
         return BatchLimits(self.max_batch_tokens or suitable, self.max_batch_items, self.max_wait_ms, info.pads)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """What a model holds at the moment."""
+
+    memory_bytes: int
+    n_items: int
+    """Inputs accepted and not yet answered: being prepared, waiting or being computed."""
+    queue_lengths: Mapping[str, int]
+    """Prepared inputs that wait for a batch, by lane."""
+
+
 class ModelRunner:
     """One loaded model with its lanes. Used from one event loop."""
 
-    def __init__(self, name: str, model: EmbeddingModel, limits: RunnerLimits, threads: PrepareThreads) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: EmbeddingModel,
+        limits: RunnerLimits,
+        threads: PrepareThreads,
+        metrics: EngineMetrics,
+    ) -> None:
         self.model = model
         self._limits = limits
         batch = limits.batch(model.info)
-        self._queries = Lane(f"{name}-queries", model, batch, threads.queries)
-        self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk)
+        self._queries = Lane(f"{name}-queries", model, batch, threads.queries, metrics.lane(name, "queries"))
+        self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, metrics.lane(name, "bulk"))
         self._image_slots = asyncio.Semaphore(limits.max_prepared_images)
         self._n_items = 0
 
@@ -68,6 +88,13 @@ class ModelRunner:
         finally:
             self._n_items -= len(items)
         return [results[index] for index in range(len(items))]
+
+    def usage(self) -> ModelUsage:
+        return ModelUsage(
+            memory_bytes=self.model.info.memory_bytes,
+            n_items=self._n_items,
+            queue_lengths={"queries": self._queries.n_waiting(), "bulk": self._bulk.n_waiting()},
+        )
 
     def is_healthy(self, stuck_after_s: float) -> bool:
         return self._queries.is_healthy(stuck_after_s) and self._bulk.is_healthy(stuck_after_s)
@@ -98,7 +125,9 @@ class ModelRunner:
     async def _encode_texts(
         self, lane: Lane, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding]
     ) -> None:
-        embeddings = await lane.encode(len(items), lambda: [self.model.prepare_text(item) for _, item in items])
+        embeddings = await lane.encode(
+            len(items), lambda: [self.model.prepare_text(item) for _, item in items], time.monotonic()
+        )
         for (index, _), embedding in zip(items, embeddings, strict=True):
             results[index] = embedding
 
@@ -110,7 +139,8 @@ class ModelRunner:
             sizes.append(image.size)
             return [self.model.prepare_image(item, image)]
 
+        accepted_at = time.monotonic()
         async with self._image_slots:
-            (embedding,) = await self._bulk.encode(1, prepare)
+            (embedding,) = await self._bulk.encode(1, prepare, accepted_at)
         ((width, height),) = sizes
         results[index] = replace(embedding, image_width=width, image_height=height)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 
 from app.core.errors import ManyvecError, OutOfMemoryError, UnavailableError
+from app.core.types import Embedding
 from app.engine.batcher import Batcher, Entry
+from app.engine.metrics import LaneMetrics
 from app.families.base import EmbeddingModel
 
 log = logging.getLogger(__name__)
@@ -16,10 +18,16 @@ class ModelWorker:
     """Takes batches, computes them and answers their entries, until the batcher is closed and empty."""
 
     def __init__(
-        self, name: str, model: EmbeddingModel, batcher: Batcher, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        model: EmbeddingModel,
+        batcher: Batcher,
+        metrics: LaneMetrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._batcher = batcher
+        self._metrics = metrics
         self._clock = clock
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"model-{name}", daemon=True)
@@ -40,16 +48,18 @@ class ModelWorker:
     def _run(self) -> None:
         try:
             while (batch := self._batcher.take()) is not None:
-                self._busy_since = self._clock()
-                self._compute(batch)
+                self._busy_since = taken_at = self._clock()
+                self._metrics.taken([entry.queue_s for entry in batch])
+                self._compute(batch, taken_at)
                 self._busy_since = None
         except BaseException:
             log.exception("worker thread %s died", self._thread.name)
         finally:
             self._batcher.abort(UnavailableError("The model stopped; try again."))
 
-    def _compute(self, batch: list[Entry]) -> None:
+    def _compute(self, batch: list[Entry], taken_at: float) -> None:
         """Compute a batch; if it fails as a whole, by halves, so that a bad input fails alone."""
+        began = self._clock()
         try:
             results = self._model.encode([entry.prepared for entry in batch])
         except Exception as error:
@@ -63,15 +73,24 @@ class ModelWorker:
                 entry.fail(error)
             raise
         else:
-            for entry, result in zip(batch, results, strict=True):
-                entry.future.set_result(result)
+            self._answer(batch, results, began, taken_at)
             return
         # Outside the handler: the failed batch's traceback, and the tensors it holds, are gone by now.
+        self._metrics.splits.inc()
         middle = len(batch) // 2
-        self._compute(batch[:middle])
-        self._compute(batch[middle:])
+        self._compute(batch[:middle], taken_at)
+        self._compute(batch[middle:], taken_at)
+
+    def _answer(self, batch: list[Entry], results: list[Embedding], began: float, taken_at: float) -> None:
+        now = self._clock()
+        n_tokens = sum(entry.prepared.n_tokens for entry in batch)
+        self._metrics.computed(len(batch), n_tokens, self._batcher.n_computed(batch), now - began)
+        for entry, result in zip(batch, results, strict=True):
+            entry.model_s = now - taken_at
+            entry.future.set_result(result)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         if not isinstance(error, ManyvecError):
-            log.error("the model failed on an input of %d tokens", entry.prepared.n_tokens, exc_info=error)
+            message = "the model failed on an input of %d tokens"
+            entry.context.run(log.error, message, entry.prepared.n_tokens, exc_info=error)
         entry.fail(error)

@@ -10,9 +10,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.core.errors import ManyvecError, ModelLoadError, ModelLoadingError, ModelNotFoundError, UnavailableError
+from app.core.trace import timed_phase
 from app.engine.config import ModelConfig
 from app.engine.daemon import in_daemon_thread
-from app.engine.model_runner import ModelRunner
+from app.engine.metrics import EngineMetrics
+from app.engine.model_runner import ModelRunner, ModelUsage
 from app.families.base import Checkpoint, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Loader(Protocol):
     def fetch(self, config: ModelConfig) -> Checkpoint:
         """Find the checkpoint on disk; download it if it is not there."""
 
-    def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
+    def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
         """Read it into memory and put it into service."""
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
@@ -112,8 +114,23 @@ class Slot:
         return [*([self.stay] if self.stay else []), *self.leaving]
 
     @property
+    def runners(self) -> list[ModelRunner]:
+        """Those in memory."""
+        return [stay.runner for stay in self.stays if stay.runner]
+
+    @property
     def memory_bytes(self) -> int:
         return sum(stay.memory_bytes for stay in self.stays)
+
+    def usage(self) -> ModelUsage:
+        """Of all that is in memory, also of what is being unloaded."""
+        usages = [runner.usage() for runner in self.runners]
+        lanes = dict.fromkeys(lane for usage in usages for lane in usage.queue_lengths)
+        return ModelUsage(
+            memory_bytes=sum(usage.memory_bytes for usage in usages),
+            n_items=sum(usage.n_items for usage in usages),
+            queue_lengths={lane: sum(usage.queue_lengths[lane] for usage in usages) for lane in lanes},
+        )
 
     def leave(self) -> "asyncio.Task[None] | None":
         """Let the present stay end; None if there is none. Whoever waits for the task may stop waiting: it goes on."""
@@ -133,6 +150,7 @@ class ModelRegistry:
         self,
         configs: Sequence[ModelConfig],
         loader: Loader,
+        metrics: EngineMetrics,
         *,
         memory_budget_bytes: int | None = None,
         load_wait_s: float = 120.0,
@@ -141,6 +159,7 @@ class ModelRegistry:
     ) -> None:
         self._slots = {config.name: Slot(config) for config in configs}
         self._loader = loader
+        self._metrics = metrics
         self._budget = memory_budget_bytes
         self._load_wait_s = load_wait_s
         self._stuck_after_s = stuck_after_s
@@ -165,6 +184,10 @@ class ModelRegistry:
             info=runner.model.info if runner else None,
             error=slot.error,
         )
+
+    def usages(self) -> dict[str, ModelUsage]:
+        """What each model holds that has anything in memory, by served name."""
+        return {name: slot.usage() for name, slot in self._slots.items() if slot.runners}
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[ModelRunner]:
@@ -211,8 +234,7 @@ class ModelRegistry:
         return self._slots[name]
 
     def _state(self, slot: Slot) -> ModelState:
-        runners = [stay.runner for stay in slot.stays if stay.runner]
-        if not all(runner.is_healthy(self._stuck_after_s) for runner in runners):
+        if not all(runner.is_healthy(self._stuck_after_s) for runner in slot.runners):
             return ModelState.STUCK
         if slot.stay:
             return ModelState.READY if slot.stay.runner else ModelState.LOADING
@@ -225,7 +247,8 @@ class ModelRegistry:
             assert stay.runner is not None  # noqa: S101 - a stay whose load failed is no longer in its slot
             return stay.runner
         try:
-            return await asyncio.wait_for(asyncio.shield(stay.loading), wait_s)
+            with timed_phase("load"):
+                return await asyncio.wait_for(asyncio.shield(stay.loading), wait_s)
         except TimeoutError:
             raise ModelLoadingError(f"The model {slot.config.name} is still being loaded; try again soon.") from None
 
@@ -251,7 +274,7 @@ class ModelRegistry:
         checkpoint = await in_daemon_thread(lambda: self._loader.fetch(config))
         async with self._entrance:
             await self._make_room(slot, self._loader.memory_needed(config, checkpoint))
-            stay.runner = await in_daemon_thread(lambda: self._loader.load(config, checkpoint))
+            stay.runner = await in_daemon_thread(lambda: self._loader.load(config, checkpoint, self._metrics))
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
             # The estimate may have been too low.

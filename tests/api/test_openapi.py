@@ -36,7 +36,7 @@ def test_writing_it_imports_no_model_code() -> None:
 def test_operation_ids_are_readable_and_stable() -> None:
     ids = {operation["operationId"] for operation in OPERATIONS.values()}
     assert ids == {
-        *("welcome", "health", "ready", "info", "list_models", "load_model", "unload_model"),
+        *("welcome", "health", "ready", "metrics", "info", "list_models", "load_model", "unload_model"),
         *("count_patches", "embed_queries", "embed_images", "interpret"),
         *("vectorize", "vectorize_batch", "vectorize_hybrid", "vectorize_batch_hybrid", "rerank"),
         *("predict", "predict_at_root", "query_single", "query_single_heatmap"),

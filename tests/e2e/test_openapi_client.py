@@ -82,6 +82,7 @@ def test_server(client: GeneratedClient) -> None:
     assert client.call("server", "welcome").version
     assert client.call("server", "health").status == "healthy"
     assert client.call("server", "ready").status == "ready"
+    assert "manyvec_requests_total" in client.call("server", "metrics")
 
 
 def test_models(client: GeneratedClient) -> None:

@@ -12,6 +12,7 @@ from app.engine import loader as loader_module
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader
+from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import RunnerLimits
 from app.families.base import Checkpoint
 
@@ -40,7 +41,7 @@ def test_models_are_loaded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
             threads=PrepareThreads(1),
         )
         configs = [ModelConfig(name, "e5", name) for name in ("one", "two")]
-        jobs = [threads.submit(loader.load, config, loader.fetch(config)) for config in configs]
+        jobs = [threads.submit(loader.load, config, loader.fetch(config), EngineMetrics()) for config in configs]
         assert [job.result() for job in jobs] == ["runner", "runner"]
 
 

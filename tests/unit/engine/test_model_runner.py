@@ -12,6 +12,7 @@ from PIL import Image
 from app.core.errors import BadInputError, QueueFullError
 from app.core.types import ImageInput, Role, TextInput
 from app.engine.lane import PrepareThreads
+from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import MAX_QUERIES, ModelRunner, RunnerLimits
 from app.families.base import Prepared
 from tests.unit.engine.scripted import ScriptedModel
@@ -20,7 +21,7 @@ from tests.unit.engine.scripted import ScriptedModel
 @asynccontextmanager
 async def runner(model: ScriptedModel, limits: RunnerLimits | None = None) -> AsyncIterator[ModelRunner]:
     threads = PrepareThreads(2)
-    runner = ModelRunner("test", model, limits or RunnerLimits(max_wait_ms=0), threads)
+    runner = ModelRunner("test", model, limits or RunnerLimits(max_wait_ms=0), threads, EngineMetrics())
     yield runner
     await asyncio.to_thread(runner.close)
     threads.close()
@@ -117,7 +118,7 @@ async def test_closing_answers_what_was_accepted() -> None:
     go_on = threading.Event()
     model = ScriptedModel(lambda texts: go_on.wait(10) and None)
     threads = PrepareThreads(1)
-    r = ModelRunner("test", model, RunnerLimits(max_wait_ms=0), threads)
+    r = ModelRunner("test", model, RunnerLimits(max_wait_ms=0), threads, EngineMetrics())
     request = asyncio.create_task(r.encode([TextInput("accepted")]))
     await queued(r, 1)
     closing = asyncio.create_task(asyncio.to_thread(r.close))

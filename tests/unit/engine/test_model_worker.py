@@ -8,15 +8,18 @@ import pytest
 from app.core.errors import BadInputError, OutOfMemoryError, UnavailableError
 from app.core.types import Embedding
 from app.engine.batcher import Batcher, BatchLimits, Entry
+from app.engine.metrics import EngineMetrics
 from app.engine.model_worker import ModelWorker
 from tests.unit.engine.scripted import ScriptedModel, prepared
+
+METRICS = EngineMetrics().lane("test", "bulk")
 
 
 def run(model: ScriptedModel, *texts: str) -> list[Future[Embedding]]:
     """Everything submitted before the worker starts, so that it is one batch; returns when all is answered."""
     batcher = Batcher(BatchLimits(max_wait_ms=0))
     futures = [batcher.submit(Entry(prepared(text))) for text in texts]
-    worker = ModelWorker("test", model, batcher)
+    worker = ModelWorker("test", model, batcher, METRICS)
     worker.start()
     worker.close()
     assert all(future.done() for future in futures)
@@ -73,7 +76,7 @@ def test_after_a_failure_the_worker_goes_on() -> None:
             raise BadInputError("no")
 
     batcher = Batcher(BatchLimits(max_wait_ms=0))
-    worker = ModelWorker("test", ScriptedModel(script), batcher)
+    worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS)
     worker.start()
     with pytest.raises(BadInputError):
         batcher.submit(Entry(prepared("bad"))).result(timeout=10)
@@ -87,7 +90,7 @@ def test_a_worker_that_dies_answers_everybody_and_is_unhealthy() -> None:
 
     batcher = Batcher(BatchLimits(max_batch_items=1, max_wait_ms=0))
     futures = [batcher.submit(Entry(prepared(text))) for text in ("first", "second")]
-    worker = ModelWorker("test", ScriptedModel(script), batcher)
+    worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS)
     worker.start()
     with pytest.raises(SystemExit):
         futures[0].result(timeout=10)
@@ -106,7 +109,7 @@ def test_a_worker_is_unhealthy_while_one_batch_takes_too_long() -> None:
         go_on.wait(10)
 
     batcher = Batcher(BatchLimits(max_wait_ms=0))
-    worker = ModelWorker("test", ScriptedModel(script), batcher, clock=lambda: now)
+    worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS, clock=lambda: now)
     worker.start()
     future = batcher.submit(Entry(prepared("slow")))
     assert computing.wait(10)

@@ -18,11 +18,13 @@ from app.core.types import Modality, Output, TextInput
 from app.engine.config import ModelConfig
 from app.engine.engine import Engine
 from app.engine.lane import PrepareThreads
+from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.engine.registry import ModelRegistry, ModelState
 from app.families.base import Checkpoint
 from tests.unit.engine.scripted import ScriptedModel
 
+METRICS = EngineMetrics()
 A, B, C = (ModelConfig(name, "e5", f"org/{name}") for name in "abc")
 
 
@@ -43,13 +45,13 @@ class ScriptedLoader:
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
         return 100
 
-    def load(self, config: ModelConfig, checkpoint: Checkpoint) -> ModelRunner:
+    def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
         self.may_load.wait(10)
         self.n_loads += 1
         if self.error:
             raise self.error
         self.models[config.name] = ScriptedModel(memory_bytes=100)
-        return ModelRunner(config.name, self.models[config.name], RunnerLimits(max_wait_ms=0), self._threads)
+        return ModelRunner(config.name, self.models[config.name], RunnerLimits(max_wait_ms=0), self._threads, metrics)
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def states(registry: ModelRegistry) -> dict[str, str]:
 
 
 async def test_a_model_is_loaded_on_first_use_and_once_for_all_who_wait(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B], loader)
+    registry = ModelRegistry([A, B], loader, METRICS)
     assert states(registry) == {"a": "unloaded", "b": "unloaded"}
     await asyncio.gather(*(touch(registry, "a") for _ in range(5)))
     assert states(registry) == {"a": "ready", "b": "unloaded"}
@@ -89,7 +91,7 @@ async def test_a_model_is_loaded_on_first_use_and_once_for_all_who_wait(loader: 
 
 
 async def test_unloading_frees_the_model_and_the_next_request_loads_it_again(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader)
+    registry = ModelRegistry([A], loader, METRICS)
     await touch(registry, "a")
     assert (await registry.unload("a")).state == ModelState.UNLOADED
     assert loader.models["a"].closed
@@ -99,7 +101,7 @@ async def test_unloading_frees_the_model_and_the_next_request_loads_it_again(loa
 
 
 async def test_unloading_waits_for_the_requests_that_use_the_model(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader)
+    registry = ModelRegistry([A], loader, METRICS)
     async with registry.use("a") as runner:
         unloading = asyncio.create_task(registry.unload("a"))
         assert len(await runner.encode([TextInput("x")])) == 1
@@ -110,7 +112,7 @@ async def test_unloading_waits_for_the_requests_that_use_the_model(loader: Scrip
 
 
 async def test_a_request_that_cannot_wait_for_the_load_is_told_to_come_back(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader, load_wait_s=0.01)
+    registry = ModelRegistry([A], loader, METRICS, load_wait_s=0.01)
     loader.may_load.clear()
     with pytest.raises(ModelLoadingError):
         await touch(registry, "a")
@@ -123,7 +125,7 @@ async def test_a_request_that_cannot_wait_for_the_load_is_told_to_come_back(load
 
 
 async def test_a_failed_load_is_reported_and_the_next_request_tries_again(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader)
+    registry = ModelRegistry([A], loader, METRICS)
     loader.error = ModelLoadError("no such folder")
     with pytest.raises(ModelLoadError, match="no such folder"):
         await touch(registry, "a")
@@ -136,7 +138,7 @@ async def test_a_failed_load_is_reported_and_the_next_request_tries_again(loader
 
 
 async def test_the_least_recently_used_model_makes_room(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B, C], loader, memory_budget_bytes=250)
+    registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=250)
     await touch(registry, "a", "b", "a", "c")
     assert states(registry) == {"a": "ready", "b": "unloaded", "c": "ready"}
     assert loader.models["b"].closed
@@ -144,20 +146,20 @@ async def test_the_least_recently_used_model_makes_room(loader: ScriptedLoader) 
 
 
 async def test_a_model_larger_than_the_budget_is_a_clear_error(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader, memory_budget_bytes=99)
+    registry = ModelRegistry([A], loader, METRICS, memory_budget_bytes=99)
     with pytest.raises(ModelLoadError, match="MEMORY_BUDGET_MB"):
         await touch(registry, "a")
     await registry.close()
 
 
 async def test_two_models_that_evict_each_other_both_answer(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B], loader, memory_budget_bytes=100)
+    registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=100)
     await asyncio.wait_for(asyncio.gather(*(touch(registry, *"ab" * 3) for _ in range(4))), timeout=20)
     await registry.close()
 
 
 async def test_cold_models_that_evict_each_other_serve_all_who_wait(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B], loader, memory_budget_bytes=100, load_wait_s=10)
+    registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=100, load_wait_s=10)
     requests = [touch(registry, name) for name in "ab" * 8]
     await asyncio.wait_for(asyncio.gather(*requests), timeout=10)
     assert loader.n_loads <= 4
@@ -165,7 +167,7 @@ async def test_cold_models_that_evict_each_other_serve_all_who_wait(loader: Scri
 
 
 async def test_unloading_while_the_model_is_loaded_leaves_nothing_behind(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader)
+    registry = ModelRegistry([A], loader, METRICS)
     loader.may_load.clear()
     loading = asyncio.create_task(registry.load("a"))
     await until(lambda: states(registry) == {"a": "loading"})
@@ -178,7 +180,7 @@ async def test_unloading_while_the_model_is_loaded_leaves_nothing_behind(loader:
 
 
 async def test_a_stuck_model_stays_stuck_while_it_is_unloaded_and_blocks_no_other(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B], loader, stuck_after_s=0, unload_wait_s=0.05)
+    registry = ModelRegistry([A, B], loader, METRICS, stuck_after_s=0, unload_wait_s=0.05)
     computing, go_on = threading.Event(), threading.Event()
 
     def script(texts: list[str]) -> None:
@@ -200,7 +202,7 @@ async def test_a_stuck_model_stays_stuck_while_it_is_unloaded_and_blocks_no_othe
 
 
 async def test_closing_does_not_wait_for_a_download_that_hangs(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A], loader)
+    registry = ModelRegistry([A], loader, METRICS)
     loader.may_load.clear()
     loading = asyncio.create_task(registry.load("a"))
     await until(lambda: states(registry) == {"a": "loading"})
@@ -211,14 +213,14 @@ async def test_closing_does_not_wait_for_a_download_that_hangs(loader: ScriptedL
 
 
 async def test_closing_frees_every_model(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B], loader)
+    registry = ModelRegistry([A, B], loader, METRICS)
     await touch(registry, "a", "b")
     await registry.close()
     assert all(model.closed for model in loader.models.values())
 
 
 async def test_an_unknown_model_is_refused_with_the_names_there_are(loader: ScriptedLoader) -> None:
-    registry = ModelRegistry([A, B], loader)
+    registry = ModelRegistry([A, B], loader, METRICS)
     with pytest.raises(ModelNotFoundError, match="a, b"):
         await touch(registry, "zebra")
 
@@ -252,12 +254,12 @@ def test_pick(
     prefer: str,
     picked: str,
 ) -> None:
-    engine = Engine(ModelRegistry(CONFIGS, loader), threads, default_text="e5")
+    engine = Engine(ModelRegistry(CONFIGS, loader, METRICS), threads, METRICS, default_text="e5")
     assert engine.pick(requested, *needs, prefer=prefer) == picked
 
 
 def test_pick_names_the_models_that_can(loader: ScriptedLoader, threads: PrepareThreads) -> None:
-    engine = Engine(ModelRegistry(CONFIGS, loader), threads, default_text="e5")
+    engine = Engine(ModelRegistry(CONFIGS, loader, METRICS), threads, METRICS, default_text="e5")
     with pytest.raises(UnsupportedTaskError, match="Models that can: m3"):
         engine.pick("e5", SPARSE)
     with pytest.raises(ModelNotFoundError, match="e5, m3, pali"):
