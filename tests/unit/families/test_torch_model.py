@@ -1,6 +1,6 @@
 """What all PyTorch families share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +14,15 @@ from app.core.types import Embedding
 from app.families import torch_model
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
-from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy, torch_dtype
+from app.families.torch_model import (
+    TorchModel,
+    cat_to_device,
+    choose_attention,
+    memory_bytes,
+    to_device,
+    to_numpy,
+    torch_dtype,
+)
 
 INFO = ModelInfo(dim=2, max_tokens=8, device="cpu", dtype="float32", memory_bytes=0)
 ONE = Prepared(inputs={}, n_tokens=1)
@@ -94,6 +102,49 @@ def test_arrays_are_float32() -> None:
     array = to_numpy(torch.tensor([0.5, -2.0], dtype=torch.bfloat16, requires_grad=True))
     assert array.dtype == np.float32
     assert array.tolist() == [0.5, -2.0]
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")],
+        ),
+    ],
+)
+class TestCopies:
+    """To a device and back, in inference mode as in a model."""
+
+    @pytest.fixture(autouse=True)
+    def in_inference_mode(self) -> Iterator[None]:
+        with torch.inference_mode():
+            yield
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+    def test_one_tensor(self, device: str, dtype: torch.dtype) -> None:
+        tensor = torch.arange(12).reshape(3, 4).to(dtype)
+        copied = to_device(tensor, device)
+        assert copied.device.type == device
+        torch.testing.assert_close(copied.cpu(), tensor, rtol=0, atol=0)
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+    def test_several_tensors_joined(self, device: str, dtype: torch.dtype) -> None:
+        parts = [torch.full((n, 2, 3), float(n)).to(dtype) for n in (1, 4, 2)]
+        joined = cat_to_device(parts, device)
+        assert joined.device.type == device
+        torch.testing.assert_close(joined.cpu(), torch.cat(parts), rtol=0, atol=0)
+
+    def test_back(self, device: str) -> None:
+        array = to_numpy(torch.arange(6.0, device=device, dtype=torch.bfloat16).reshape(2, 3) * 2)
+        assert array.dtype == np.float32
+        assert array.tolist() == [[0, 2, 4], [6, 8, 10]]
+
+    def test_what_is_copied_may_be_let_go(self, device: str) -> None:
+        """A copy that is still under way keeps its source, though nobody else does."""
+        copies = [to_device(torch.full((1 << 20,), float(n)), device) for n in range(8)]
+        assert [float(copy.mean()) for copy in copies] == list(range(8))
 
 
 def test_dtypes_by_name() -> None:
