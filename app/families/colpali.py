@@ -13,7 +13,7 @@ from app.core.errors import BadInputError
 from app.core.types import NO_LIMITS, ImageLimits
 from app.families.base import LoadOptions, Prepared
 from app.families.catalog import CATALOG
-from app.families.torch_model import torch_dtype
+from app.families.torch_model import cat_to_device, torch_dtype
 from app.families.visual_model import PROJECTION_DIM, VisualModel
 
 KEY_MAPPING = {
@@ -76,7 +76,8 @@ class ColPaliModel(VisualModel):
         # there is padding, and one query would give other vectors alone than in a batch.
         inputs = {"token_type_ids": torch.zeros_like(input_ids)}
         if "pixels" in batch[0].inputs:
-            pixels = torch.stack([item.inputs["pixels"] for item in batch]).to(self.info.device)
+            pixels = cat_to_device([item.inputs["pixels"] for item in batch], self.info.device)
+            pixels = pixels.view(len(batch), 3, *pixels.shape[1:])
             values = self._normalization(pixels.flatten(2)).view(pixels.shape)
             inputs["pixel_values"] = values.to(torch_dtype(self.info.dtype))
         return inputs

@@ -11,14 +11,23 @@ from PIL import Image
 from transformers import DINOv3ViTModel
 
 from app.core.errors import ModelLoadError
-from app.core.types import NO_LIMITS, Embedding, ImageInput, ImageLimits, MultiVectorEmbedding, Output, PatchGrid
+from app.core.types import (
+    NO_LIMITS,
+    Embedding,
+    FloatArray,
+    ImageInput,
+    ImageLimits,
+    MultiVectorEmbedding,
+    Output,
+    PatchGrid,
+)
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
 from app.families.dinov3_pixels import MAX_IMAGE_SIZE, Preprocessing, fitting_grid, square_grid
 from app.families.files import read_json
 from app.families.onednn import pack_linears
 from app.families.pretrained import load_pretrained
-from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy
+from app.families.torch_model import TorchModel, cat_to_device, choose_attention, memory_bytes, to_numpy
 
 NOT_NEEDED = r"\.inv_freq$"
 """A buffer that is computed."""
@@ -63,23 +72,30 @@ class DinoV3Model(TorchModel):
         )
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        pixel_values = torch.stack([item.inputs["pixel_values"] for item in batch]).to(self.info.device)
+        pixel_values = cat_to_device([item.inputs["pixel_values"] for item in batch], self.info.device)
+        pixel_values = pixel_values.view(len(batch), 3, *pixel_values.shape[1:])
         hidden = self.module(pixel_values=pixel_values).last_hidden_state
         return list(self._embeddings(batch, hidden))
 
     def _embeddings(self, batch: Sequence[Prepared], hidden: torch.Tensor) -> Iterator[Embedding]:
         """`hidden` [batch, n_tokens, dim]: the class token, the register tokens, then the patches row by row."""
         class_tokens = to_numpy(hidden[:, 0])
+        wanting = [index for index, item in enumerate(batch) if Output.MULTI_VECTOR in item.outputs]
+        patches = dict(zip(wanting, self._patches(hidden, wanting), strict=True))
         for index, item in enumerate(batch):
-            patches = None
-            if Output.MULTI_VECTOR in item.outputs:
-                rows = to_numpy(hidden[index, self._n_before_patches :])
-                patches = MultiVectorEmbedding(rows, grid=item.inputs["grid"])
+            rows = patches.get(index)
             yield Embedding(
                 n_tokens=item.n_tokens,
                 dense=class_tokens[index] if Output.DENSE in item.outputs else None,
-                multi_vector=patches,
+                multi_vector=None if rows is None else MultiVectorEmbedding(rows, grid=item.inputs["grid"]),
             )
+
+    def _patches(self, hidden: torch.Tensor, wanting: Sequence[int]) -> Sequence[FloatArray]:
+        """[n_patches, dim] of the images with these indices, in one transfer for all."""
+        if not wanting:
+            return ()
+        patches = hidden[:, self._n_before_patches :]
+        return list(to_numpy(patches if len(wanting) == len(hidden) else patches[list(wanting)]))
 
 
 def require_vision_transformer(checkpoint: Checkpoint) -> None:

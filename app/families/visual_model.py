@@ -27,7 +27,7 @@ from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.onednn import pack_linears
 from app.families.pixels import Normalization, resize
 from app.families.pretrained import ids_of, load_image_processor, load_pretrained, load_tokenizer
-from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_numpy
+from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_device, to_numpy
 
 PROJECTION_DIM = 128
 """Width of the vectors of every published checkpoint of these families."""
@@ -144,8 +144,8 @@ class VisualModel(TorchModel):
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
         ids = [item.inputs["input_ids"] for item in batch]
-        input_ids = _pad_left(ids).to(self.info.device)
-        attention_mask = _pad_left([torch.ones_like(row) for row in ids]).to(self.info.device)
+        input_ids = to_device(pad_left(ids), self.info.device)
+        attention_mask = to_device(pad_left([torch.ones_like(row) for row in ids]), self.info.device)
         inputs = self.extra_inputs(batch, input_ids)
         outputs = self.module(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs)
         vectors = self._project(outputs.last_hidden_state)
@@ -166,9 +166,10 @@ class VisualModel(TorchModel):
         return normalize(projection(hidden).float(), dim=-1)
 
     def _embeddings(self, batch: Sequence[Prepared], vectors: Tensor) -> Iterator[Embedding]:
-        for item, rows in zip(batch, vectors, strict=True):
+        # All in one transfer, then a copy of each one's own: a view would keep the others' rows as long as its answer.
+        for item, rows in zip(batch, to_numpy(vectors), strict=True):
             content: Content = item.inputs["content"]
-            own_rows = to_numpy(rows[len(rows) - item.n_tokens :]).copy()
+            own_rows = rows[len(rows) - item.n_tokens :].copy()
             yield Embedding(
                 n_tokens=item.n_tokens,
                 truncated=item.truncated,
@@ -176,6 +177,6 @@ class VisualModel(TorchModel):
             )
 
 
-def _pad_left(rows: Sequence[Tensor]) -> Tensor:
-    """[batch, longest], zeros before the shorter rows."""
+def pad_left(rows: Sequence[Tensor]) -> Tensor:
+    """[n_i, ...] each to [batch, longest, ...], zeros before the shorter ones."""
     return pad_sequence(list(rows), batch_first=True, padding_value=0, padding_side="left")
