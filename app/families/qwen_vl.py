@@ -1,6 +1,7 @@
 """What ColQwen2 and ColQwen2.5 share: the prompt, the image processor, the loading."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,10 @@ from app.core.errors import BadInputError
 from app.core.types import ImageLimits, PatchGrid
 from app.families.base import ModelInfo, Prepared
 from app.families.pixels import patches
-from app.families.visual_model import VisualModel
+from app.families.qwen_vision import fuse_rms_norms, use_varlen_attention
+from app.families.torch_model import cat_to_device, to_device, torch_dtype
+from app.families.varlen_attention import choose_varlen_attention
+from app.families.visual_model import VisualModel, pad_left
 
 MAX_VISUAL_TOKENS = 768
 """Most image tokens a page, as the published ColQwen checkpoints were trained."""
@@ -44,7 +48,10 @@ class QwenVisualModel(VisualModel):
 
     def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
         module.visual.patch_embed = image_patch_embedding(module.visual.patch_embed.proj)
-        super().__init__(module, info, tokenizer, _capped(image_processor))
+        image_processor = _capped(image_processor)
+        if info.device.startswith("cuda"):
+            info = _made_for_gpu(module, info, image_processor.size["longest_edge"] // image_processor.patch_size**2)
+        super().__init__(module, info, tokenizer, image_processor)
 
     def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
         least, most = self._image_processor.size["shortest_edge"], self._most_pixels(limits)
@@ -85,11 +92,12 @@ class QwenVisualModel(VisualModel):
         if "pixels" not in batch[0].inputs:
             return {}
         device = self.info.device
-        pixels = torch.cat([item.inputs["pixels"] for item in batch]).to(device)
+        pixels = cat_to_device([item.inputs["pixels"] for item in batch], device)
         return {
             "pixel_values": self._normalization(pixels.view(len(pixels), 3, -1)).flatten(1),
-            "image_grid_thw": torch.tensor([self._grid_thw(item) for item in batch], device=device),
-            "mm_token_type_ids": (input_ids == self._image_token_id).int(),
+            "image_grid_thw": to_device(torch.tensor([self._grid_thw(item) for item in batch]), device),
+            # transformers would count them from the ids, page by page, and wait for the GPU each time.
+            "position_ids": to_device(pad_left([_positions(item) for item in batch]).permute(2, 0, 1), device),
         }
 
     def _grid_thw(self, item: Prepared) -> tuple[int, int, int]:
@@ -97,6 +105,29 @@ class QwenVisualModel(VisualModel):
         grid: PatchGrid = item.inputs["content"].grid
         merge = self._image_processor.merge_size
         return 1, grid.n_patches_y * merge, grid.n_patches_x * merge
+
+
+def _positions(item: Prepared) -> Tensor:
+    """Of a page's tokens in time, height and width, [n_tokens, 3] int64: text counts on, patches share one time."""
+    start: int = item.inputs["content"].start
+    grid: PatchGrid = item.inputs["content"].grid
+    rows, columns = torch.meshgrid(torch.arange(grid.n_patches_y), torch.arange(grid.n_patches_x), indexing="ij")
+    patches_at = torch.stack((torch.zeros_like(rows), rows, columns), dim=-1).flatten(0, 1) + start
+    after = torch.arange(item.n_tokens - start - grid.n_patches) + start + max(grid.n_patches_x, grid.n_patches_y)
+    return torch.cat((torch.arange(start)[:, None].expand(-1, 3), patches_at, after[:, None].expand(-1, 3)))
+
+
+def _made_for_gpu(module: Any, info: ModelInfo, most_patches: int) -> ModelInfo:
+    """Change the module in place to what a GPU computes faster; what is known of it then."""
+    fuse_rms_norms(module)
+    config = module.visual.config
+    head_dim = module.visual.blocks[0].attn.qkv.in_features // config.num_heads
+    varlen = choose_varlen_attention(info.device, torch_dtype(info.dtype), head_dim)
+    if varlen is None:
+        return info
+    use_varlen_attention(module.visual, varlen, most_patches)
+    names = dict.fromkeys((info.attention, varlen.name))
+    return replace(info, attention="+".join(names))
 
 
 def image_patch_embedding(convolution: nn.Conv3d) -> nn.Linear:

@@ -1,0 +1,101 @@
+"""What is done for a GPU to Qwen's models changes no vectors. Computed here on a CPU, with nested tensors."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from app.core.types import ImageInput, TextInput
+from app.families import qwen_vl
+from app.families.base import Checkpoint, LoadOptions, Prepared
+from app.families.catalog import CATALOG, load_class
+from app.families.qwen_vision import FusedRmsNorm, VisionAttention, longest_sequences
+from app.families.qwen_vl import QwenVisualModel
+from app.families.varlen_attention import jagged_attention
+from app.starter.visual import build_colqwen2, build_colqwen2_5
+from tests.parity.visual_pictures import page
+
+SIZES = [(300, 200), (60, 20), (130, 400)]
+
+
+@pytest.fixture(scope="module", params=["colqwen2.5", "colqwen2"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("models") / request.param
+    built.mkdir()
+    {"colqwen2.5": build_colqwen2_5, "colqwen2": build_colqwen2}[request.param](built)
+    return built
+
+
+def load(folder: Path) -> QwenVisualModel:
+    model = load_class(CATALOG[folder.name]).load(Checkpoint(folder), LoadOptions())
+    assert isinstance(model, QwenVisualModel)
+    return model
+
+
+def pages(model: QwenVisualModel) -> list[Prepared]:
+    return [model.prepare_image(ImageInput(b""), page(*size)) for size in SIZES]
+
+
+def rows(model: Any, batch: list[Prepared]) -> list[np.ndarray]:
+    return [embedding.multi_vector.vectors for embedding in model.encode(batch)]
+
+
+def test_vectors_stay_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, made = load(folder), load(folder)
+    monkeypatch.setattr(qwen_vl, "choose_varlen_attention", lambda *_: jagged_attention())
+    info = qwen_vl._made_for_gpu(made.module, made.info, most_patches=4 * 768)
+    assert info.attention == "sdpa+sdpa_jagged"
+    kinds = {type(module) for module in made.module.modules()}
+    assert {VisionAttention, FusedRmsNorm} <= kinds
+    assert not any(kind.__name__.endswith(("VLRMSNorm", "Qwen2RMSNorm")) for kind in kinds)
+    for batch in (pages(plain), [plain.prepare_text(TextInput(text)) for text in ("a", "revenue of Germany")]):
+        for ours, theirs in zip(rows(made, batch), rows(plain, batch), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_without_a_kernel_transformers_computes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(folder)
+    monkeypatch.setattr(qwen_vl, "choose_varlen_attention", lambda *_: None)
+    info = qwen_vl._made_for_gpu(model.module, replace(model.info, attention="sdpa"), most_patches=4 * 768)
+    assert info.attention == "sdpa"
+    assert not any(isinstance(module, VisionAttention) for module in model.module.modules())
+
+
+def test_no_sequence_is_longer_than_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels would leave out what lies beyond it."""
+    model = load(folder)
+    longest: list[tuple[int, int]] = []
+
+    def record(block: Any, limit: int) -> None:
+        forward = block.attn.forward
+
+        def recorded(hidden_states: torch.Tensor, cu_seqlens: torch.Tensor, **others: Any) -> Any:
+            longest.append((int(cu_seqlens.diff().max()), limit))
+            return forward(hidden_states, cu_seqlens=cu_seqlens, **others)
+
+        monkeypatch.setattr(block.attn, "forward", recorded)
+
+    visual: Any = model.module.visual
+    for block, limit in zip(visual.blocks, longest_sequences(visual.config, 4 * 768), strict=True):
+        record(block, limit)
+    batch = [model.prepare_image(ImageInput(b""), Image.new("RGB", size)) for size in [(900, 900), (3000, 1000)]]
+    model.encode(batch)
+    assert len(longest) == visual.config.depth
+    assert all(seen <= limit for seen, limit in longest)
+
+
+def test_positions_are_those_of_transformers(folder: Path) -> None:
+    model = load(folder)
+    module: Any = model.module
+    for item in pages(model):
+        ids = item.inputs["input_ids"][None]
+        expected, _ = module.get_rope_index(
+            ids,
+            mm_token_type_ids=(ids == model.info.image_token_id).int(),
+            image_grid_thw=torch.tensor([model._grid_thw(item)]),
+        )
+        assert torch.equal(qwen_vl._positions(item).T, expected[:, 0])
