@@ -124,7 +124,7 @@ async def test_routes_with_models_tell_their_phases(
 
 
 async def test_two_requests_never_mix(monkeypatch: pytest.MonkeyPatch, serving: Serve, log_lines: list[str]) -> None:
-    """Both are in one batch, whose inputs fail one by one; each line is its own request's."""
+    """Four wait together and fail one by one; each line and each time is its own request's."""
     loader = FakeLoader()
     prepare_text = FakeModel.prepare_text
 
