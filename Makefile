@@ -93,3 +93,7 @@ bench-pooling: setup-dev ## Pooling of multi-vectors beside scipy
 .PHONY: bench-start
 bench-start: setup-dev ## Start of the server, and its memory over 10,000 requests a family
 	@$(BIN)/python -m benchmarks.start_memory
+
+.PHONY: bench-gpu
+bench-gpu: setup-dev ## Texts and pages on an NVIDIA GPU, and their share of its peak (ARGS="--device cpu --tiny": try it)
+	@$(BIN)/python -m benchmarks.gpu $(ARGS)
