@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from app.families.base import Checkpoint, EmbeddingModel, Prepared
 from app.families.colqwen2_5 import ColQwen2_5Model
 from app.starter.visual import QWEN2_5_VISION, QWEN_TEXT, build_colqwen2_5
 from benchmarks.checkpoints import CACHE
-from benchmarks.gpu_setting import GpuServer, Setting, batches, share
+from benchmarks.gpu_setting import GpuServer, Setting, batches, built, share
 from benchmarks.load import Address, drive
 from benchmarks.report import Report, interleaved, median
 from benchmarks.visual_pages import encoded, page
@@ -111,25 +110,21 @@ def form(files: Sequence[bytes]) -> bytes:
 
 def page_checkpoint(setting: Setting) -> Path:
     """The folder of the 3B model (7 GB, a few minutes to build), or of the smallest; built if it is not there yet."""
-    folder = CACHE / ("colqwen2.5-tiny" if setting.tiny else "colqwen2.5-3b")
-    if folder.exists():
-        return folder
-    CACHE.mkdir(exist_ok=True)
-    text, vision = (QWEN_TEXT, QWEN2_5_VISION) if setting.tiny else (TEXT_3B, VISION_3B)
-    with TemporaryDirectory(dir=CACHE) as scratch:
-        unfinished = Path(scratch) / folder.name
-        unfinished.mkdir()
-        usual = torch.get_default_dtype()
-        # As published: 14 GB in float32 would be halved anyway when they are loaded.
-        torch.set_default_dtype(torch.bfloat16)
-        try:
-            # Every weight is set right after; to draw some first would take another minute or two.
-            with no_init_weights():
-                build_colqwen2_5(unfinished, text, vision)
-        finally:
-            torch.set_default_dtype(usual)
-        unfinished.rename(folder)
-    return folder
+    if setting.tiny:
+        return built(CACHE / "colqwen2.5-tiny", build_colqwen2_5)
+    return built(CACHE / "colqwen2.5-3b", build_3b)
+
+
+def build_3b(folder: Path) -> None:
+    """In bfloat16, as published: 14 GB in float32 would be halved anyway when they are loaded."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        # Every weight is set right after; to draw some first would take another minute or two.
+        with no_init_weights():
+            build_colqwen2_5(folder, TEXT_3B, VISION_3B)
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def page_flops(model: ColQwen2_5Model, item: Prepared) -> int:

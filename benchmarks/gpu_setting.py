@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -20,7 +21,11 @@ PEAK_REPEATS = 20
 ROUNDS = 5
 CONNECTIONS = 64
 
-SERVER_SETTINGS = {"MAX_BATCH_ITEMS": "512", "PREPARE_THREADS": str(max(2, len(os.sched_getaffinity(0)) // 2))}
+SERVER_SETTINGS = {
+    "MAX_BATCH_ITEMS": "512",
+    "PREPARE_THREADS": str(max(2, len(os.sched_getaffinity(0)) // 2)),
+    "LOAD_WAIT_S": "600",
+}
 """Beyond the defaults, which are made for a few cores: ragged texts fill a batch, and tokenizing keeps up with a GPU.
 What the environment says comes before them."""
 
@@ -72,6 +77,18 @@ class GpuServer(Ours):
         settings = {name: os.environ.get(name, value) for name, value in SERVER_SETTINGS.items()}
         paths = {"MODELS_FILE": str(models), "MODELS_DIR": str(CACHE), "PRELOAD": "all"}
         return {**settings, **paths, "PORT": str(self.port)}
+
+
+def built(folder: Path, build: Callable[[Path], None]) -> Path:
+    """The checkpoint's folder, which `build` has written unless it is there; it appears once it is whole."""
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as scratch:
+            unfinished = Path(scratch) / folder.name
+            unfinished.mkdir()
+            build(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 def measure_peak(setting: Setting, table: Table) -> float:

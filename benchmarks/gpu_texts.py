@@ -11,13 +11,13 @@ import torch
 from tokenizers import Tokenizer
 
 from app.core.types import Embedding, Role, TextInput
-from app.families.base import Checkpoint, EmbeddingModel
+from app.families.base import Checkpoint, EmbeddingModel, Padding
 from app.families.e5 import E5Model
 from app.families.torch_model import DTYPES
 from app.starter.text import SMALLEST, EncoderShape, build_e5
 from app.starter.vocabulary import WORDS
 from benchmarks.checkpoints import CACHE, E5_SHAPES, e5_checkpoint
-from benchmarks.gpu_setting import GpuServer, Setting, batches, share
+from benchmarks.gpu_setting import GpuServer, Setting, batches, built, share
 from benchmarks.limits import flops
 from benchmarks.report import Report, Table, interleaved, median
 from benchmarks.texts import MAX_TOKENS, PREFIX, Text, n_tokens, ragged_texts
@@ -82,11 +82,7 @@ def text_checkpoint(setting: Setting) -> tuple[Path, EncoderShape]:
     """multilingual-e5-large's shape, or the smallest."""
     if not setting.tiny:
         return e5_checkpoint("large"), E5_SHAPES["large"]
-    folder = CACHE / "e5-tiny"
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        build_e5(folder, SMALLEST)
-    return folder, SMALLEST
+    return built(CACHE / "e5-tiny", build_e5), SMALLEST
 
 
 def full_texts(n: int, checkpoint: Path, seed: int = 1) -> list[Text]:
@@ -108,7 +104,7 @@ def full_texts(n: int, checkpoint: Path, seed: int = 1) -> list[Text]:
 def bare(model: EmbeddingModel, texts: Sequence[Text], batch_tokens: int) -> Callable[[], list[Embedding]]:
     """Runs the model over texts that are tokenized by now, the longest first where it pads."""
     items = [model.prepare_text(TextInput(text.bare, Role.DOCUMENT)) for text in texts]
-    if model.info.pads:
+    if model.info.padding is not Padding.NONE:
         items.sort(key=lambda item: -item.n_tokens)
     groups = list(batches(items, batch_tokens))
     return lambda: [embedding for group in groups for embedding in model.encode(group)]
