@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, PreTrainedModel
 
 from app.core.types import Role, TextInput
-from app.families import packed_encoder
 from app.families.base import Checkpoint, LoadOptions
 from app.families.e5 import E5Model
 from app.families.onednn import OneDnnLinear, pack_linears
+from app.families.onnx_encoder import OnnxEncoder
 from app.families.packed_encoder import PackedEncoder
 from benchmarks.checkpoints import E5_SHAPES, e5_checkpoint
 from benchmarks.report import Report, Table, interleaved, median
@@ -69,7 +68,8 @@ def main() -> None:
 def compare_products(table: Table, dim: int) -> None:
     """The widest layer of an encoder."""
     layer = nn.Linear(dim, 4 * dim)
-    packed, half = OneDnnLinear(layer), HalfLinear(layer)
+    packed = OneDnnLinear(layer)
+    half = {"onednn_bfloat16": HalfLinear(layer)} if computes_bfloat16() else {}
     for rows in (16, 64, 256, 1024):
         x = torch.randn(rows, dim)
         flops = 2 * rows * dim * 4 * dim
@@ -77,11 +77,16 @@ def compare_products(table: Table, dim: int) -> None:
         ways = {
             "mkl": repeated(partial(linear, x, layer.weight, layer.bias), repeats),
             "onednn": repeated(partial(packed, x), repeats),
-            "onednn_bfloat16": repeated(partial(half, x), repeats),
+            **{name: repeated(partial(layer, x), repeats) for name, layer in half.items()},
         }
         seconds = interleaved(ways, rounds=ROUNDS)
         rates = {way: flops * repeats / median(rounds) / 1e9 for way, rounds in seconds.items()}
         table.row(inputs=dim, outputs=4 * dim, rows=rows, **rates)
+
+
+def computes_bfloat16() -> bool:
+    """True if oneDNN multiplies bfloat16 on this processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def repeated(function: Callable[[], object], times: int) -> Callable[[], None]:
@@ -103,29 +108,39 @@ def compare_encoders(table: Table, size: str) -> None:
         return AutoModel.from_pretrained(checkpoint).eval().requires_grad_(False)
 
     plain = loaded()
-    with patch.object(packed_encoder, "can_pack", lambda _: False):
-        by_mkl = PackedEncoder(loaded())
+    by_mkl = PackedEncoder(loaded())
+    by_onednn = PackedEncoder(with_onednn := loaded())
+    pack_linears(with_onednn)
+    by_onnx, by_onnx_int8 = OnnxEncoder(loaded()), OnnxEncoder(loaded(), int8=True)
+    in_half = None
+    if computes_bfloat16():
         in_half = PackedEncoder(halved := loaded())
-    by_onednn = PackedEncoder(served := loaded())
-    pack_linears(served)
-    halve_linears(halved)
+        halve_linears(halved)
     ways: dict[str, Callable[[], list[Tensor]]] = {
         "padded, 32 a batch": lambda: run(padded(plain), fixed(texts, 32)),
         "padded, sorted, 32 a batch": lambda: run(padded(plain), fixed(sorted(texts, key=len), 32)),
         "packed, 1024 tokens a batch": lambda: run(by_mkl, budget(texts, 1024)),
-        **{
-            f"packed, {n} tokens a batch, oneDNN": partial(run_in_budget, by_onednn, texts, n)
-            for n in (256, 512, 1024, 4096)
-        },
+        "packed, 1024 tokens a batch, oneDNN": lambda: run(by_onednn, budget(texts, 1024)),
         "packed, one text at a time, oneDNN": lambda: run(by_onednn, fixed(texts, 1)),
-        f"the same at 1024, {N_THREADS} streams of one thread": lambda: in_streams(by_onednn, budget(texts, 1024)),
-        "packed, 1024 tokens a batch, oneDNN in bfloat16": lambda: run(in_half, budget(texts, 1024)),
+        **{
+            f"packed by length, {n} tokens a batch, ONNX Runtime": partial(run_sorted, by_onnx, texts, n)
+            for n in (256, 512, 1024, 2048)
+        },
+        "one text at a time, ONNX Runtime": lambda: run(by_onnx, fixed(texts, 1)),
+        "packed by length, 1024 tokens a batch, ONNX Runtime in int8": lambda: run_sorted(by_onnx_int8, texts, 1024),
+        f"oneDNN at 1024, {N_THREADS} streams of one thread": lambda: in_streams(by_onednn, budget(texts, 1024)),
     }
+    if in_half:
+        ways["packed, 1024 tokens a batch, oneDNN in bfloat16"] = lambda: run(in_half, budget(texts, 1024))
     seconds = interleaved(ways, rounds=ROUNDS)
     expected = means(run(padded(plain), fixed(texts, 1)))
     for way, rounds in seconds.items():
-        # Sorted texts come back in another order; they are computed as the padded ones are.
-        cosine = None if "sorted" in way else f"{float((means(ways[way]()) * expected).sum(axis=1).min()):.6f}"
+        # Sorted texts come back in another order.
+        cosine = (
+            None
+            if "sorted" in way or "by length" in way
+            else f"{float((means(ways[way]()) * expected).sum(axis=1).min()):.6f}"
+        )
         table.row(way=way, tokens_per_s=n_tokens(chosen) / median(rounds), lowest_cosine=cosine)
 
 
@@ -165,8 +180,14 @@ def budget(texts: Texts, most: int) -> Iterator[Texts]:
     yield batch
 
 
-def run_in_budget(encode: Encode, texts: Texts, most: int) -> list[Tensor]:
-    return run(encode, budget(texts, most))
+def run_sorted(encode: Encode, texts: Texts, most: int) -> list[Tensor]:
+    """By length, with at most that many tokens a batch, counted with padding."""
+    batches: list[Texts] = [[]]
+    for text in sorted(texts, key=len):
+        if batches[-1] and (len(batches[-1]) + 1) * len(text) > most:
+            batches.append([])
+        batches[-1].append(text)
+    return run(encode, iter(batches))
 
 
 def run(encode: Encode, batches: Iterator[Texts]) -> list[Tensor]:

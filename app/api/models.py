@@ -47,6 +47,7 @@ async def info(
         trained=config.trained,
         device=loaded.device,
         dtype=loaded.dtype,
+        backend=loaded.backend,
         flash_attn=loaded.attention == "flash_attention_2",
         attention=loaded.attention,
         dim=loaded.dim,
@@ -76,5 +77,6 @@ def _model_object(status: ModelStatus) -> ModelObject:
         context_length=loaded.max_tokens if loaded else None,
         device=loaded.device if loaded else None,
         dtype=loaded.dtype if loaded else None,
+        backend=loaded.backend if loaded else None,
         memory_bytes=loaded.memory_bytes if loaded else None,
     )

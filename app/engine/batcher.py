@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from app.core.errors import ManyvecError, ShuttingDownError
 from app.core.types import Embedding
-from app.families.base import Prepared
+from app.families.base import Padding, Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,16 @@ class BatchLimits:
     max_batch_items: int = 64
     max_wait_ms: float = 2.0
     """How long the oldest entry waits for inputs that are being prepared, in milliseconds."""
-    pads: bool = True
-    """True if a batch's inputs are padded to the longest of them."""
+    padding: Padding = Padding.ALL
 
-    def n_computed(self, n_tokens: int, n_items: int, longest: int) -> int:
-        """Tokens that the model computes for a batch of `n_items` with `n_tokens` in all."""
-        return n_items * longest if self.pads else n_tokens
+    @property
+    def by_length(self) -> bool:
+        """True if inputs of near-equal length go best together."""
+        return self.padding is not Padding.NONE
+
+    def size(self, n_tokens: int, n_items: int, longest: int) -> int:
+        """What `max_batch_tokens` counts of a batch of `n_items` with `n_tokens` in all."""
+        return n_items * longest if self.by_length else n_tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +111,7 @@ class Batcher:
     def n_computed(self, batch: Sequence[Entry]) -> int:
         """Tokens that the model computes for a batch, padding included."""
         lengths = [entry.prepared.n_tokens for entry in batch]
-        return self._limits.n_computed(sum(lengths), len(lengths), max(lengths))
+        return len(lengths) * max(lengths) if self._limits.padding is Padding.ALL else sum(lengths)
 
     def close(self) -> None:
         """Take no more entries; what waits is still handed out."""
@@ -160,14 +164,14 @@ def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
     """
     oldest = waiting[0]
     company = [entry for entry in waiting[1:] if entry.prepared.batch_key == oldest.prepared.batch_key]
-    if limits.pads:
+    if limits.by_length:
         company.sort(key=lambda entry: abs(entry.prepared.n_tokens - oldest.prepared.n_tokens))
     batch, n_tokens, longest = [oldest], oldest.prepared.n_tokens, oldest.prepared.n_tokens
     for entry in company:
         n_tokens += entry.prepared.n_tokens
         longest = max(longest, entry.prepared.n_tokens)
         n_items = len(batch) + 1
-        if n_items > limits.max_batch_items or limits.n_computed(n_tokens, n_items, longest) > limits.max_batch_tokens:
+        if n_items > limits.max_batch_items or limits.size(n_tokens, n_items, longest) > limits.max_batch_tokens:
             break
         batch.append(entry)
     return batch

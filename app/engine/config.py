@@ -24,7 +24,8 @@ class ConfigError(ManyvecError):
 
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Backend = Literal["auto", "torch", "onnxruntime"]
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
@@ -42,7 +43,9 @@ class ModelConfig:
     device: Device | None = None
     """None: the server's."""
     dtype: Dtype | None = None
-    """None: the server's."""
+    """None: the server's. `int8`: text models on a CPU."""
+    backend: Backend = "auto"
+    """What computes; auto: the fastest for the model on its device."""
     license: str = "see its model card"
     """Of the weights."""
     trained: StrictBool = True
@@ -105,6 +108,11 @@ def _model_config(entry: Any, number: int, path: Path) -> ModelConfig:
         raise ConfigError(f"{path}: [[model]] number {number}: {place}: {problem['msg']}.") from error
     if model.family not in CATALOG:
         raise ConfigError(f"{path}: {model.name}: family is one of {', '.join(CATALOG)}, not {model.family!r}.")
+    backend = "onnxruntime" if model.dtype == "int8" else model.backend
+    if backend not in ("auto", *model.spec.backends):
+        raise ConfigError(
+            f"{path}: {model.name}: dtype int8 and backend onnxruntime are for text models, not for {model.family}."
+        )
     return model
 
 
@@ -116,7 +124,7 @@ def _replace_checkpoint(models: list[ModelConfig], family: str, checkpoint: str)
     new = ModelConfig(_free_name(checkpoint, others), family, checkpoint)
     if first is None:
         return [*models, new]
-    new = replace(new, device=first.device, dtype=first.dtype)
+    new = replace(new, device=first.device, dtype=first.dtype, backend=first.backend)
     return [new if m is first else m for m in models]
 
 

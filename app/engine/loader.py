@@ -19,7 +19,8 @@ from app.families.catalog import load_class
 
 log = logging.getLogger(__name__)
 
-BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}
+"""Of weights while they are loaded; int8 is made of float32."""
 
 
 class CheckpointLoader:
@@ -63,7 +64,8 @@ class CheckpointLoader:
 
     def _options(self, config: ModelConfig) -> LoadOptions:
         device = resolve_device(config.device or self._device)
-        return LoadOptions(device=device, dtype=resolve_dtype(config.dtype or self._dtype, device))
+        dtype = resolve_dtype(config.dtype or self._dtype, device)
+        return LoadOptions(device=device, dtype=dtype, backend=config.backend)
 
 
 @contextmanager

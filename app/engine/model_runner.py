@@ -39,7 +39,7 @@ class RunnerLimits:
     def batch(self, info: ModelInfo) -> BatchLimits:
         """The limits of a batch for a model."""
         suitable = BATCH_TOKENS_CPU if info.device == "cpu" else BATCH_TOKENS_GPU
-        return BatchLimits(self.max_batch_tokens or suitable, self.max_batch_items, self.max_wait_ms, info.pads)
+        return BatchLimits(self.max_batch_tokens or suitable, self.max_batch_items, self.max_wait_ms, info.padding)
 
 
 @dataclass(frozen=True, slots=True)

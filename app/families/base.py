@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -38,6 +39,8 @@ class FamilySpec:
     """`model_type` values in `config.json` that the family can load."""
     variable: str
     """Environment variable that replaces the family's checkpoint."""
+    backends: frozenset[str] = frozenset({"torch"})
+    """What can compute its models: `torch`, `onnxruntime`."""
 
     def can(self, modality: Modality, *outputs: Output) -> bool:
         """True if the family writes every one of `outputs` for inputs of `modality`."""
@@ -60,7 +63,19 @@ class LoadOptions:
     device: str = "cpu"
     """`cpu`, `cuda`, `cuda:1`, `mps`"""
     dtype: str = "float32"
-    """`float32`, `bfloat16`, `float16`"""
+    """`float32`, `bfloat16`, `float16`, `int8`"""
+    backend: str = "auto"
+    """`torch`, `onnxruntime`; auto: the fastest for the model on its device"""
+
+
+class Padding(StrEnum):
+    """How much of a batch is padded to its longest input."""
+
+    NONE = "none"
+    """A batch costs the sum of its tokens."""
+    ATTENTION = "attention"
+    """Attention alone: near-equal lengths go best together, but a token of padding costs little."""
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +90,11 @@ class ModelInfo:
     dtype: str
     memory_bytes: int
     """Bytes that its weights and buffers take on the device."""
+    backend: str = "torch"
+    """What computes: `torch` or `onnxruntime`"""
     attention: str = "sdpa"
-    """`sdpa`, `flash_attention_2` or `eager`"""
-    pads: bool = True
-    """True if inputs of one batch are padded to the longest of them; False if a batch costs the sum of its tokens."""
+    """How: `sdpa`, `flash_attention_2`, ..."""
+    padding: Padding = Padding.ALL
     patch_size: int | None = None
     spatial_merge_size: int | None = None
     image_token_id: int | None = None

@@ -16,9 +16,9 @@ from torch.nn.functional import normalize
 
 from app.core.errors import ModelLoadError
 from app.core.types import Embedding, FloatArray, IntArray, MultiVectorEmbedding, Output, SparseEmbedding, TextInput
-from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG
-from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens, model_info
+from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import to_numpy
 
@@ -28,12 +28,11 @@ WITHOUT_WEIGHT = ("cls_token", "eos_token", "pad_token", "unk_token")
 """Special tokens that a sparse embedding leaves out, as FlagEmbedding does."""
 
 
-class BgeM3Module(nn.Module):
-    """The encoder and its two heads."""
+class BgeM3Heads(nn.Module):
+    """What makes the sparse and the ColBERT vectors of the encoder's hidden states."""
 
-    def __init__(self, encoder: Any, sparse_linear: nn.Linear, colbert_linear: nn.Linear) -> None:
+    def __init__(self, sparse_linear: nn.Linear, colbert_linear: nn.Linear) -> None:
         super().__init__()
-        self.encoder = encoder
         self.sparse_linear = sparse_linear
         self.colbert_linear = colbert_linear
 
@@ -42,27 +41,24 @@ class BgeM3Model(TextEncoderModel):
     """BAAI/bge-m3 and its fine-tunes, from files whose pickles were converted to safetensors."""
 
     spec = CATALOG["bge-m3"]
-    module: BgeM3Module
+    module: BgeM3Heads
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         folder = checkpoint.base or checkpoint.path
-        encoder = load_encoder(cls.spec, checkpoint, options)
-        module = BgeM3Module(
-            encoder,
+        heads = BgeM3Heads(
             sparse_linear=load_head(folder, "sparse_linear", options),
             colbert_linear=load_head(folder, "colbert_linear", options),
         )
+        encoder = load_encoder(cls.spec, checkpoint, options)
         limit = max_tokens(encoder.config, CONTEXT_LENGTH)
-        return cls(module, model_info(module, encoder.config, options, limit), TextTokenizer.load(checkpoint, limit))
+        return cls(encoder, heads, options, limit, TextTokenizer.load(checkpoint, limit))
 
-    def __init__(self, module: BgeM3Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
-        super().__init__(module, info, tokenizer)
+    def __init__(
+        self, encoder: Any, heads: BgeM3Heads, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
+    ) -> None:
+        super().__init__(encoder, heads, options, max_tokens, tokenizer)
         self._without_weight = tokenizer.ids_of(WITHOUT_WEIGHT)
-
-    @property
-    def encoder(self) -> Any:
-        return self.module.encoder
 
     def prepare_text(self, item: TextInput) -> Prepared:
         return self.prepare_tokens(item.text, item.outputs)

@@ -17,6 +17,8 @@ TEXT_MULTI_VECTOR = Capability(Modality.TEXT, Output.MULTI_VECTOR)
 IMAGE_DENSE = Capability(Modality.IMAGE, Output.DENSE)
 IMAGE_MULTI_VECTOR = Capability(Modality.IMAGE, Output.MULTI_VECTOR)
 
+ENCODER_BACKENDS = frozenset({"torch", "onnxruntime"})
+
 CATALOG: dict[str, FamilySpec] = {
     spec.name: spec
     for spec in (
@@ -51,6 +53,7 @@ CATALOG: dict[str, FamilySpec] = {
             name_pattern=r"(?<![a-z0-9])e5(?![0-9])",
             model_types=frozenset({"xlm-roberta", "bert"}),
             variable="E5_MODEL_ID",
+            backends=ENCODER_BACKENDS,
         ),
         FamilySpec(
             name="bge-m3",
@@ -59,6 +62,7 @@ CATALOG: dict[str, FamilySpec] = {
             name_pattern=r"bge[-_]?m3",
             model_types=frozenset({"xlm-roberta"}),
             variable="BGE_M3_MODEL_ID",
+            backends=ENCODER_BACKENDS,
         ),
         FamilySpec(
             name="dinov3",

@@ -17,7 +17,7 @@ from app.core.types import Embedding, Role, TextInput
 from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG
 from app.families.files import read_json
-from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens, model_info
+from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import to_numpy
 
@@ -38,11 +38,7 @@ class E5Model(TextEncoderModel):
         require_mean_pooling(folder)
         encoder = load_encoder(cls.spec, checkpoint, options)
         limit = max_tokens(encoder.config, _trained_length(folder))
-        return cls(encoder, model_info(encoder, encoder.config, options, limit), TextTokenizer.load(checkpoint, limit))
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.module
+        return cls(encoder, nn.Module(), options, limit, TextTokenizer.load(checkpoint, limit))
 
     def prepare_text(self, item: TextInput) -> Prepared:
         return self.prepare_tokens(PREFIXES[item.role] + item.text, item.outputs)

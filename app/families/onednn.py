@@ -12,18 +12,17 @@ from torch import Tensor, nn
 
 
 class OneDnnLinear(nn.Module):
-    """`nn.Linear` for inference in float32, then GELU if wanted: [..., in_features] -> [..., out_features]."""
+    """`nn.Linear` for inference in float32: [..., in_features] -> [..., out_features]."""
 
-    def __init__(self, linear: nn.Linear, *, gelu: bool = False) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self._activation = "gelu" if gelu else "none"
         self.in_features, self.out_features = linear.in_features, linear.out_features
         packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, self._activation, [], "none")
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "none")
         return y
 
 

@@ -1,18 +1,23 @@
-"""Runs a BERT-like encoder over texts of unequal length without computing any padding.
+"""Runs a BERT-like encoder with PyTorch over texts of unequal length without computing any padding.
 
 All tokens of a batch lie behind each other in one [n_tokens, dim] matrix; only attention looks at one text at a
 time. The forward pass of transformers is the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.activations import GELUActivation
 
-from app.families.onednn import OneDnnLinear, can_pack
+from app.families.base import Padding
+from app.families.token_positions import padding_id, token_positions
+from app.families.torch_model import cat_to_device, memory_bytes
+from app.families.varlen_attention import Bounds, VarlenAttention
+
+Attend = Callable[[Tensor], Tensor]
+"""Query, key and value [n_tokens, 3, n_heads, head_dim] to [n_tokens, n_heads, head_dim], each text by itself."""
 
 
 class PackedEncoder:
@@ -21,46 +26,54 @@ class PackedEncoder:
     It takes the weights over: the encoder's own forward pass does not work any more.
     """
 
-    def __init__(self, encoder: Any) -> None:
+    backend = "torch"
+    padding = Padding.NONE
+
+    def __init__(self, encoder: Any, attention: VarlenAttention | None = None) -> None:
+        """Without `attention` each text's is a call of its own, which costs little on a CPU."""
+        self.memory_bytes = memory_bytes(encoder)
+        self.attention = attention.name if attention else "sdpa"
         for layer in encoder.encoder.layer:
             _join_projections(layer.attention.self)
-            _join_gelu(layer.intermediate)
         self._encoder = encoder
+        self._attention = attention
         self._head_dim: int = encoder.config.hidden_size // encoder.config.num_attention_heads
-        # XLM-RoBERTa counts positions from behind the padding id, and a literal padding token has none of its own.
-        self._padding_id: int | None = (
-            encoder.config.pad_token_id if encoder.config.model_type == "xlm-roberta" else None
-        )
+        self._padding_id = padding_id(encoder.config)
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
-        """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim]."""
+        """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim]."""
+        device = str(self._encoder.device)
         lengths = [len(ids) for ids in texts]
-        positions = torch.cat([self._positions(ids) for ids in texts])
-        hidden = self._encoder.embeddings(input_ids=torch.cat(list(texts))[None], position_ids=positions[None])[0]
+        ids = cat_to_device(texts, device)
+        positions = cat_to_device([token_positions(ids, self._padding_id) for ids in texts], device)
+        hidden = self._encoder.embeddings(input_ids=ids[None], position_ids=positions[None])[0]
+        attend = self._attend_with(lengths, device)
         for layer in self._encoder.encoder.layer:
-            hidden = self._layer(layer, hidden, lengths)
+            hidden = self._layer(layer, hidden, attend)
         return list(hidden.split(lengths))
 
-    def _positions(self, ids: Tensor) -> Tensor:
-        if self._padding_id is None:
-            return torch.arange(len(ids), device=ids.device)
-        counted = ids != self._padding_id
-        return counted.cumsum(0) * counted + self._padding_id
-
-    def _layer(self, layer: Any, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
+    def _layer(self, layer: Any, hidden: Tensor, attend: Attend) -> Tensor:
         attention = layer.attention
-        attended = attention.output.dense(self._attend(attention.self, hidden, lengths))
+        parts = attention.self.query_key_value(hidden).view(len(hidden), 3, -1, self._head_dim)
+        attended = attention.output.dense(attend(parts).reshape(hidden.shape))
         hidden = attention.output.LayerNorm(attended + hidden)
         inner = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(hidden))
         normalized: Tensor = layer.output.LayerNorm(layer.output.dense(inner) + hidden)
         return normalized
 
-    def _attend(self, attention: Any, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Self-attention within each text: [n_tokens, dim] -> [n_tokens, dim]."""
-        texts = attention.query_key_value(hidden).view(len(hidden), 3, -1, self._head_dim).split(lengths)
-        # Query, key and value of each text: [1, n_heads, n_tokens_i, head_dim].
-        attended = [scaled_dot_product_attention(*text.permute(1, 2, 0, 3)[:, None])[0] for text in texts]
-        return torch.cat([text.transpose(0, 1) for text in attended]).reshape(hidden.shape)
+    def _attend_with(self, lengths: Sequence[int], device: str) -> Attend:
+        """Self-attention within texts of these lengths."""
+        attention = self._attention
+        if attention is None:
+            return lambda parts: torch.cat([_attend(text) for text in torch.split(parts, list(lengths))])
+        bounds = Bounds.of(lengths, device)
+        return lambda parts: attention(parts[:, 0], parts[:, 1], parts[:, 2], bounds)
+
+
+def _attend(text: Tensor) -> Tensor:
+    """Query, key and value of one text, [n_tokens, 3, n_heads, head_dim], to [n_tokens, n_heads, head_dim]."""
+    query, key, value = text.permute(1, 2, 0, 3)[:, None]
+    return scaled_dot_product_attention(query, key, value)[0].transpose(0, 1)
 
 
 def _join_projections(attention: Any) -> None:
@@ -72,10 +85,3 @@ def _join_projections(attention: Any) -> None:
     joined.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
     attention.query_key_value = joined
     del attention.query, attention.key, attention.value
-
-
-def _join_gelu(intermediate: Any) -> None:
-    """The exact GELU while the product is still in the processor's registers."""
-    if isinstance(intermediate.intermediate_act_fn, GELUActivation) and can_pack(intermediate.dense):
-        intermediate.dense = OneDnnLinear(intermediate.dense, gelu=True)
-        intermediate.intermediate_act_fn = nn.Identity()

@@ -1,23 +1,21 @@
 """What E5 and BGE-M3 share: an XLM-RoBERTa or BERT encoder over texts of unequal length."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import BertModel, XLMRobertaModel
 
 from app.core.errors import ModelLoadError
 from app.core.types import Output
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
+from app.families.encoders import INT8, open_encoder
 from app.families.files import read_json
 from app.families.onednn import pack_linears
-from app.families.packed_encoder import PackedEncoder
 from app.families.pretrained import load_pretrained
 from app.families.text_tokenizer import TextTokenizer
-from app.families.torch_model import TorchModel, choose_attention, memory_bytes
+from app.families.torch_model import TorchModel, memory_bytes
 
 NOT_NEEDED = r"^(pooler|lm_head|cls)\.|position_ids$"
 """Weights that checkpoints have beside the encoder's own: heads of the pretraining, and a buffer that is computed."""
@@ -46,21 +44,30 @@ ENCODERS = {"xlm-roberta": XLMRobertaEncoder, "bert": BertEncoder}
 
 
 class TextEncoderModel(TorchModel):
-    """A model that reads text with an encoder; families make their vectors of its hidden states."""
+    """A model that reads text with an encoder; families make their vectors of its hidden states with `heads`."""
 
-    def __init__(self, module: nn.Module, info: ModelInfo, tokenizer: TextTokenizer) -> None:
-        super().__init__(module, info)
+    def __init__(
+        self, encoder: Any, heads: nn.Module, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
+    ) -> None:
+        """`encoder` is used up: its weights go into the form in which they are computed with."""
+        config, heads_bytes = encoder.config, memory_bytes(heads)
+        self._runner = open_encoder(encoder, options)
+        pack_linears(heads)
+        info = ModelInfo(
+            dim=config.hidden_size,
+            max_tokens=max_tokens,
+            device=options.device,
+            dtype=options.dtype,
+            memory_bytes=self._runner.memory_bytes + heads_bytes,
+            backend=self._runner.backend,
+            attention=self._runner.attention,
+            padding=self._runner.padding,
+        )
+        super().__init__(heads, info)
         self.tokenizer = tokenizer
-        self._packed = None if info.pads else PackedEncoder(self.encoder)
-        pack_linears(module)
-
-    @property
-    @abstractmethod
-    def encoder(self) -> nn.Module:
-        """The transformer in `module`."""
 
     def close(self) -> None:
-        self._packed = None
+        del self._runner
         super().close()
 
     def prepare_tokens(self, text: str, outputs: frozenset[Output]) -> Prepared:
@@ -75,20 +82,12 @@ class TextEncoderModel(TorchModel):
 
     def hidden_states(self, batch: Sequence[Prepared]) -> list[Tensor]:
         """The last hidden states of each text, [n_tokens, dim] float32, in order and without padding."""
-        texts = [item.inputs["input_ids"].to(self.info.device) for item in batch]
-        states = self._packed(texts) if self._packed else self._padded_states(texts)
+        states = self._runner([item.inputs["input_ids"] for item in batch])
         return [rows.float() for rows in states]
-
-    def _padded_states(self, texts: Sequence[Tensor]) -> list[Tensor]:
-        ids = pad_sequence(list(texts), batch_first=True, padding_value=self.tokenizer.pad_id)
-        n_tokens = torch.tensor([len(text) for text in texts], device=ids.device)
-        mask = torch.arange(ids.shape[1], device=ids.device) < n_tokens[:, None]
-        states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]
 
 
 def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Any:
-    """The checkpoint's transformer on its device. Raises `ModelLoadError`."""
+    """The checkpoint's transformer on its device, in float32 if it is to compute in int8. Raises `ModelLoadError`."""
     config = read_json((checkpoint.base or checkpoint.path) / "config.json")
     model_type = config.get("model_type")
     if model_type not in spec.model_types:
@@ -99,8 +98,8 @@ def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions)
     return load_pretrained(
         ENCODERS[model_type],
         checkpoint,
-        options,
-        attention=choose_attention(options),
+        replace(options, dtype="float32") if options.dtype == INT8 else options,
+        attention="sdpa",
         key_mapping={},
         may_be_unexpected=NOT_NEEDED,
     )
@@ -111,17 +110,3 @@ def max_tokens(config: Any, context_length: int) -> int:
     unused = config.pad_token_id + 1 if config.model_type == "xlm-roberta" else 0
     n_positions: int = config.max_position_embeddings - unused
     return min(context_length, n_positions)
-
-
-def model_info(module: nn.Module, config: Any, options: LoadOptions, n_tokens: int) -> ModelInfo:
-    """`module` holds the transformer with `config` and reads `n_tokens` at most."""
-    return ModelInfo(
-        dim=config.hidden_size,
-        max_tokens=n_tokens,
-        device=options.device,
-        dtype=options.dtype,
-        memory_bytes=memory_bytes(module),
-        attention=config._attn_implementation,
-        # One attention call a text costs little on a CPU; a GPU would wait for the launches.
-        pads=options.device != "cpu",
-    )

@@ -43,6 +43,7 @@ class Info(Body):
     trained: bool = Field(description="False for random weights, whose vectors mean nothing.")
     device: str
     dtype: str
+    backend: str = Field(description="What computes: `torch` or `onnxruntime`.")
     flash_attn: bool
     attention: str
     dim: int = Field(description="Width of the vectors, read from the model.")
@@ -68,6 +69,7 @@ class ModelObject(Body):
     context_length: int | None = Field(description="Longest input in tokens.")
     device: str | None
     dtype: str | None
+    backend: str | None = Field(description="What computes: `torch` or `onnxruntime`.")
     memory_bytes: int | None
 
 

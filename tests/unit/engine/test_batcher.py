@@ -8,7 +8,7 @@ import pytest
 from app.core.errors import ShuttingDownError, UnavailableError
 from app.core.types import Embedding
 from app.engine.batcher import Batcher, BatchLimits, Entry, select_batch
-from app.families.base import Prepared
+from app.families.base import Padding, Prepared
 
 AT_ONCE = BatchLimits(max_batch_tokens=100, max_batch_items=4, max_wait_ms=0)
 
@@ -45,7 +45,7 @@ def test_the_token_limit_counts_padding() -> None:
 
 
 def test_without_padding_the_sum_of_tokens_counts_and_the_order_stays() -> None:
-    unpadded = BatchLimits(max_batch_tokens=100, max_batch_items=4, pads=False)
+    unpadded = BatchLimits(max_batch_tokens=100, max_batch_items=4, padding=Padding.NONE)
     assert lengths(select_batch([entry(60), entry(1), entry(39), entry(1)], unpadded)) == [60, 1, 39]
 
 

@@ -16,15 +16,18 @@ from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.engine.model_worker import ModelWorker
+from app.families.base import Padding
 from tests.unit.engine.scripted import ScriptedModel, prepared
 
 BULK = {"model": "test", "lane": "bulk"}
 
 
-def computed(*texts: str, pads: bool = True, model: ScriptedModel | None = None) -> Callable[[str], float | None]:
+def computed(
+    *texts: str, padding: Padding = Padding.ALL, model: ScriptedModel | None = None
+) -> Callable[[str], float | None]:
     """Have a worker compute these together; returns what a metric of its lane is then."""
     registry = CollectorRegistry()
-    batcher = Batcher(BatchLimits(max_wait_ms=0, pads=pads))
+    batcher = Batcher(BatchLimits(max_wait_ms=0, padding=padding))
     for text in texts:
         batcher.submit(Entry(prepared(text)))
     worker = ModelWorker("test", model or ScriptedModel(), batcher, EngineMetrics(registry).lane("test", "bulk"))
@@ -40,8 +43,9 @@ def test_a_padded_batch_counts_its_padding() -> None:
     assert (value("model_seconds_count"), value("queue_wait_seconds_count")) == (1, 3)
 
 
-def test_a_model_that_does_not_pad_computes_no_padding() -> None:
-    value = computed("12345", "1", "123", pads=False)
+@pytest.mark.parametrize("padding", [Padding.NONE, Padding.ATTENTION])
+def test_a_model_that_does_not_pad_computes_no_padding(padding: Padding) -> None:
+    value = computed("12345", "1", "123", padding=padding)
     assert (value("tokens_total"), value("padding_tokens_total"), value("batch_tokens_sum")) == (9, 0, 9)
 
 

@@ -1,0 +1,91 @@
+"""Runs a BERT-like encoder with ONNX Runtime on a CPU: docs/decisions/0009-onnx-runtime.md."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
+from torch import Tensor
+
+from app.families import onnx_graph
+from app.families.base import Padding
+from app.families.token_positions import padding_id, token_positions
+
+LONG_TEXT = 1024
+"""Tokens. Longer texts are computed one by one, in tiles: otherwise attention would take the square of their length
+in memory."""
+
+PAD_TO = 32
+"""Texts are padded to a multiple of it. Sums over the padded length are then made in the same order whatever else is in
+the batch, so that the vectors are the same to the last bit."""
+
+
+class OnnxEncoder:
+    """The forward pass of transformers' `BertModel` or `XLMRobertaModel`; only attention is padded.
+
+    It takes the encoder's weights over and leaves it without any.
+    """
+
+    backend = "onnxruntime"
+    attention = "onnxruntime"
+    padding = Padding.ATTENTION
+
+    def __init__(self, encoder: Any, *, int8: bool = False) -> None:
+        self._padding_id = padding_id(encoder.config)
+        graph = onnx_graph.encoder_graph(encoder, int8=int8)
+        self.memory_bytes = sum(array.nbytes for array in graph.weights.values())
+        self._session = _session(graph)
+        encoder.to("meta")
+
+    def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
+        """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
+        return [states for batch in _batches(texts) for states in self._run(batch)]
+
+    def _run(self, texts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        lengths = torch.tensor([len(ids) for ids in texts])
+        longest = int(lengths.max())
+        columns = torch.arange(-(-longest // PAD_TO) * PAD_TO)
+        mask = columns < lengths[:, None]
+        # What stands at the places of no token is computed and thrown away.
+        rows = torch.where(mask, (lengths.cumsum(0) - lengths)[:, None] + columns, 0)
+        inputs = {
+            onnx_graph.IDS: torch.cat(list(texts)),
+            onnx_graph.POSITIONS: torch.cat([token_positions(ids, self._padding_id) for ids in texts]),
+            onnx_graph.ROWS: rows[:, :longest] if longest > LONG_TEXT else rows,
+            onnx_graph.PLACES: mask.flatten().nonzero()[:, 0],
+            onnx_graph.MASK: mask.int(),
+            onnx_graph.LONG: torch.tensor(longest > LONG_TEXT),
+        }
+        hidden = self._compute({name: tensor.numpy() for name, tensor in inputs.items()})
+        return torch.split(torch.from_numpy(hidden), lengths.tolist())
+
+    def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        try:
+            (hidden,) = self._session.run([onnx_graph.HIDDEN], inputs)
+        except (Fail, RuntimeException) as error:
+            # Theirs are no RuntimeErrors; a failed allocation is told from the rest by its words, as torch's is.
+            raise RuntimeError(f"ONNX Runtime: {error}") from error
+        return hidden  # type: ignore[no-any-return]
+
+
+def _session(graph: onnx_graph.EncoderGraph) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    # A pattern is kept for every shape of input that has been seen: memory that grows with the variety of texts.
+    options.enable_mem_pattern = False
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.weights.values()]
+    options.add_external_initializers(list(graph.weights), values)
+    model = graph.model().SerializeToString()
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _batches(texts: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Texts that are not long together, each long one alone, in order."""
+    if max(map(len, texts)) <= LONG_TEXT:
+        yield texts
+    else:
+        yield from ([text] for text in texts)

@@ -1,0 +1,33 @@
+"""Runs an encoder as transformers does: every text padded to the longest of its batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from app.families.base import Padding
+from app.families.torch_model import memory_bytes, to_device
+
+
+class PaddedEncoder:
+    """For devices without a way to compute attention over packed texts."""
+
+    backend = "torch"
+    attention = "sdpa"
+    padding = Padding.ALL
+
+    def __init__(self, encoder: Any) -> None:
+        self.memory_bytes = memory_bytes(encoder)
+        self._encoder = encoder
+
+    def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
+        """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim]."""
+        device = str(self._encoder.device)
+        ids = pad_sequence(list(texts), batch_first=True, padding_value=self._encoder.config.pad_token_id)
+        lengths = torch.tensor([len(text) for text in texts])
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+        inputs = {"input_ids": to_device(ids, device), "attention_mask": to_device(mask.long(), device)}
+        states = self._encoder(**inputs).last_hidden_state
+        return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]

@@ -1,0 +1,158 @@
+"""Every way to run an encoder computes what transformers does with one text at a time."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
+
+from app.core.errors import ModelLoadError
+from app.families.base import LoadOptions
+from app.families.encoders import EncoderRunner, open_encoder
+from app.families.onnx_encoder import LONG_TEXT, OnnxEncoder
+from app.families.packed_encoder import PackedEncoder
+from app.families.padded_encoder import PaddedEncoder
+from app.families.varlen_attention import jagged_attention
+from app.starter.weights import randomize
+
+N_POSITIONS = LONG_TEXT + 200
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "max_position_embeddings": N_POSITIONS,
+    "pad_token_id": 1,
+}
+KINDS = ("bert", "xlm-roberta")
+INT8_COSINE = 0.99
+"""Of a text's mean. Random weights carry an error further than trained ones: benchmarks/int8_quality.py."""
+
+
+def encoder(kind: str, activation: str = "gelu") -> Any:
+    made = (
+        BertModel(BertConfig(**SIZES, hidden_act=activation))
+        if kind == "bert"
+        else XLMRobertaModel(XLMRobertaConfig(**SIZES, hidden_act=activation))
+    )
+    randomize(made, seed=1)
+    return made.eval().requires_grad_(False)
+
+
+def texts(*lengths: int) -> list[Tensor]:
+    """The second one holds a literal padding token, to which XLM-RoBERTa gives no position."""
+    random = torch.Generator().manual_seed(0)
+    made = [torch.randint(5, 100, (n,), generator=random) for n in lengths]
+    if len(made) > 1:
+        made[1][3] = 1
+    return made
+
+
+RAGGED = texts(1, 7, 64, 2, 33, 31)
+
+
+def states(run: EncoderRunner, batch: list[Tensor]) -> list[Tensor]:
+    with torch.inference_mode():
+        return run(batch)
+
+
+def expected(kind: str, batch: list[Tensor], activation: str = "gelu") -> list[Tensor]:
+    reference = encoder(kind, activation)
+    with torch.inference_mode():
+        return [reference(text[None], attention_mask=torch.ones_like(text)[None])[0][0] for text in batch]
+
+
+def assert_close(found: list[Tensor], wanted: list[Tensor]) -> None:
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+def test_packed(kind: str, activation: str) -> None:
+    assert_close(states(PackedEncoder(encoder(kind, activation)), RAGGED), expected(kind, RAGGED, activation))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_with_one_call_of_attention_for_the_batch(kind: str) -> None:
+    assert_close(states(PackedEncoder(encoder(kind), jagged_attention()), RAGGED), expected(kind, RAGGED))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padded(kind: str) -> None:
+    # A literal padding token is no part of a text to transformers when it makes the mask itself; here it is.
+    assert_close(states(PaddedEncoder(encoder(kind)), RAGGED), expected(kind, RAGGED))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_runtime(kind: str) -> None:
+    assert_close(states(OnnxEncoder(encoder(kind)), RAGGED), expected(kind, RAGGED))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_runtime_with_long_texts(kind: str) -> None:
+    batch = texts(20, LONG_TEXT + 90, LONG_TEXT, 5, LONG_TEXT + 1)
+    assert_close(states(OnnxEncoder(encoder(kind)), batch), expected(kind, batch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_stays_near(kind: str) -> None:
+    found = states(OnnxEncoder(encoder(kind), int8=True), RAGGED)
+    for ours, theirs in zip(found, expected(kind, RAGGED), strict=True):
+        assert torch.cosine_similarity(ours.mean(0), theirs.mean(0), dim=0) > INT8_COSINE
+        assert not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_onnx_runtime_gives_the_same_bits_in_any_batch(int8: bool) -> None:
+    run = OnnxEncoder(encoder("xlm-roberta"), int8=int8)
+    batch = texts(3, 40, 17, 64, 65, 200, 31, 32, 33, 90, LONG_TEXT + 8)
+    alone = [states(run, [text])[0] for text in batch]
+    together, backwards = states(run, batch), states(run, batch[::-1])[::-1]
+    for one, two, three in zip(alone, together, backwards, strict=True):
+        assert torch.equal(one, two)
+        assert torch.equal(one, three)
+
+
+def test_a_row_of_zeros_is_no_trouble_in_int8() -> None:
+    silent = encoder("bert")
+    for layer in silent.encoder.layer:
+        # GELU of a very negative number is zero: nothing but zeros goes into the last product.
+        layer.intermediate.dense.weight.zero_()
+        layer.intermediate.dense.bias.fill_(-100)
+    wanted = copy.deepcopy(silent)
+    with torch.inference_mode():
+        reference = wanted(RAGGED[2][None])[0][0]
+    (found,) = states(OnnxEncoder(silent, int8=True), [RAGGED[2]])
+    assert torch.cosine_similarity(found.mean(0), reference.mean(0), dim=0) > INT8_COSINE
+
+
+def test_onnx_runtime_is_the_choice_for_a_cpu() -> None:
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), OnnxEncoder)
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions(dtype="int8")), OnnxEncoder)
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="torch")), PackedEncoder)
+    assert isinstance(open_encoder(encoder("bert").bfloat16(), LoadOptions(dtype="bfloat16")), PackedEncoder)
+    assert isinstance(open_encoder(encoder("bert", "relu"), LoadOptions()), PackedEncoder)
+
+
+@pytest.mark.parametrize(
+    ("activation", "options"),
+    [
+        ("relu", LoadOptions(backend="onnxruntime")),
+        ("gelu", LoadOptions(dtype="bfloat16", backend="onnxruntime")),
+        ("gelu", LoadOptions(dtype="int8", backend="torch")),
+        ("gelu", LoadOptions(device="cuda", dtype="int8")),
+    ],
+)
+def test_what_onnx_runtime_cannot_do_is_said(activation: str, options: LoadOptions) -> None:
+    with pytest.raises(ModelLoadError, match="for text models on a CPU"):
+        open_encoder(encoder("bert", activation), options)
+
+
+def test_memory_is_that_of_the_weights() -> None:
+    n_bytes = sum(weight.nbytes for name, weight in encoder("bert").named_parameters() if "pooler" not in name)
+    assert OnnxEncoder(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.01)
+    assert OnnxEncoder(encoder("bert"), int8=True).memory_bytes < 0.8 * n_bytes
