@@ -28,7 +28,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EmbeddingMod
 
     def load(family: str, device: str = "cpu", dtype: str = "float32") -> EmbeddingModel:
         checkpoint = Checkpoint(Path(folder) / starter.UNTRAINED / family)
-        return load_class(CATALOG[family]).load(checkpoint, LoadOptions(device=device, dtype=dtype))
+        return load_class(CATALOG[family]).load(checkpoint, LoadOptions(device=device, dtype=dtype, backend="torch"))
 
     return load
 
