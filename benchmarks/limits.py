@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.limits [small] [base] [large]
 
-The peak is that of float32 products in the sizes of the model's own linear layers, 1024 tokens at once, by oneDNN
-with packed weights and all threads: the fastest of torch's libraries (see docs/decisions/0001-cpu-text-backend.md).
+The peak is that of float32 products in the sizes of the model's own linear layers, 1024 tokens at once, with all
+threads, by the faster of torch's libraries: MKL, or oneDNN with packed weights.
 What is counted as useful: the products of the linear layers and of attention for real tokens; neither padding nor
 anything else.
 """
@@ -20,6 +20,7 @@ from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.e5 import E5Model
 from app.families.onednn import pack_linears
 from app.starter.text import EncoderShape
+from benchmarks.batches import batches_by_length
 from benchmarks.checkpoints import E5_SHAPES, e5_checkpoint
 from benchmarks.report import Report, Table, interleaved, median
 from benchmarks.servers import Ours
@@ -60,14 +61,15 @@ def measure(size: str, table: Table, report: Report) -> None:
     batches = prepared_batches(model, texts)
     with Ours(checkpoint) as server:
         ways = {
-            "peak": gemm(shape),
+            "onednn": gemm(shape, pack=True),
+            "mkl": gemm(shape, pack=False),
             "model": lambda: encode(model, batches),
             "http": lambda: server.embed([[text] for text in texts], CONNECTIONS),
         }
         seconds = interleaved(ways, rounds=ROUNDS)
     report.raw[size] = seconds
     useful = sum(flops(shape, text.n_tokens) for text in texts)
-    peak = gemm_flops(shape) / min(seconds["peak"])
+    peak = gemm_flops(shape) / min(*seconds["onednn"], *seconds["mkl"])
     http, bare = median(seconds["http"]), median(seconds["model"])
     table.row(
         shape=f"multilingual-e5-{size}",
@@ -97,13 +99,14 @@ def gemm_flops(shape: EncoderShape) -> int:
     return REPEATS * sum(2 * BATCH_TOKENS * inputs * outputs for inputs, outputs in linear_sizes(shape))
 
 
-def gemm(shape: EncoderShape) -> Callable[[], None]:
+def gemm(shape: EncoderShape, *, pack: bool) -> Callable[[], None]:
     """Runs the linear layers of one layer of the encoder on a full batch, and nothing between them."""
     layers = [nn.Sequential(nn.Linear(inputs, outputs)) for inputs, outputs in linear_sizes(shape)]
     inputs = [torch.randn(BATCH_TOKENS, n_inputs) for n_inputs, _ in linear_sizes(shape)]
     for layer in layers:
         layer.requires_grad_(False)
-        pack_linears(layer)
+        if pack:
+            pack_linears(layer)
 
     def run() -> None:
         for _ in range(REPEATS):
@@ -114,14 +117,9 @@ def gemm(shape: EncoderShape) -> Callable[[], None]:
 
 
 def prepared_batches(model: E5Model, texts: Sequence[Text]) -> list[list[Prepared]]:
-    """In the order of the texts."""
-    batches: list[list[Prepared]] = [[]]
-    for text in texts:
-        item = model.prepare_text(TextInput(text.bare, Role.DOCUMENT))
-        if batches[-1] and sum(other.n_tokens for other in batches[-1]) + item.n_tokens > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(item)
-    return batches
+    """As many texts of near-equal lengths as the engine takes at once."""
+    items = [model.prepare_text(TextInput(text.bare, Role.DOCUMENT)) for text in texts]
+    return batches_by_length(items, lambda item: item.n_tokens, BATCH_TOKENS)
 
 
 def encode(model: E5Model, batches: Sequence[Sequence[Prepared]]) -> list[Embedding]:

@@ -127,6 +127,13 @@ class Ours(Server):
         return found
 
 
+class OursInt8(Ours):
+    """This server with `dtype = "int8"`."""
+
+    name = "ours-int8"
+    dtype = "int8"
+
+
 class Infinity(Server):
     """infinity-emb's server with PyTorch, its defaults but for torch.compile, which recompiles for every length."""
 

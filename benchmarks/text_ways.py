@@ -22,6 +22,7 @@ from app.families.e5 import E5Model
 from app.families.onednn import OneDnnLinear, pack_linears
 from app.families.onnx_encoder import OnnxEncoder
 from app.families.packed_encoder import PackedEncoder
+from benchmarks.batches import batches_by_length
 from benchmarks.checkpoints import E5_SHAPES, e5_checkpoint
 from benchmarks.report import Report, Table, interleaved, median
 from benchmarks.texts import n_tokens, ragged_texts
@@ -182,12 +183,7 @@ def budget(texts: Texts, most: int) -> Iterator[Texts]:
 
 def run_sorted(encode: Encode, texts: Texts, most: int) -> list[Tensor]:
     """By length, with at most that many tokens a batch, counted with padding."""
-    batches: list[Texts] = [[]]
-    for text in sorted(texts, key=len):
-        if batches[-1] and (len(batches[-1]) + 1) * len(text) > most:
-            batches.append([])
-        batches[-1].append(text)
-    return run(encode, iter(batches))
+    return run(encode, iter(batches_by_length(texts, len, most)))
 
 
 def run(encode: Encode, batches: Iterator[Texts]) -> list[Tensor]:

@@ -25,7 +25,7 @@ class EncoderRunner(Protocol):
     memory_bytes: int
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
-        """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim].
+        """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32.
 
         Result i belongs to text i and does not depend on the others.
         """

@@ -77,6 +77,8 @@ def _session(graph: onnx_graph.EncoderGraph) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     # A pattern is kept for every shape of input that has been seen: memory that grows with the variety of texts.
     options.enable_mem_pattern = False
+    # Threads that wait for the next batch would keep the cores from the rest of the server.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.weights.values()]
     options.add_external_initializers(list(graph.weights), values)
     model = graph.model().SerializeToString()

@@ -41,7 +41,7 @@ class PackedEncoder:
         self._padding_id = padding_id(encoder.config)
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
-        """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim]."""
+        """Ids of each text, [n_tokens_i] int64 on the CPU, to its last hidden states, [n_tokens_i, dim] float32."""
         device = str(self._encoder.device)
         lengths = [len(ids) for ids in texts]
         ids = cat_to_device(texts, device)
@@ -50,7 +50,7 @@ class PackedEncoder:
         attend = self._attend_with(lengths, device)
         for layer in self._encoder.encoder.layer:
             hidden = self._layer(layer, hidden, attend)
-        return list(hidden.split(lengths))
+        return list(torch.split(hidden.float(), lengths))
 
     def _layer(self, layer: Any, hidden: Tensor, attend: Attend) -> Tensor:
         attention = layer.attention

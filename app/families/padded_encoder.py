@@ -29,5 +29,5 @@ class PaddedEncoder:
         lengths = torch.tensor([len(text) for text in texts])
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         inputs = {"input_ids": to_device(ids, device), "attention_mask": to_device(mask.long(), device)}
-        states = self._encoder(**inputs).last_hidden_state
+        states = self._encoder(**inputs).last_hidden_state.float()
         return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]

@@ -82,8 +82,7 @@ class TextEncoderModel(TorchModel):
 
     def hidden_states(self, batch: Sequence[Prepared]) -> list[Tensor]:
         """The last hidden states of each text, [n_tokens, dim] float32, in order and without padding."""
-        states = self._runner([item.inputs["input_ids"] for item in batch])
-        return [rows.float() for rows in states]
+        return self._runner([item.inputs["input_ids"] for item in batch])
 
 
 def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Any:

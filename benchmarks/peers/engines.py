@@ -17,7 +17,6 @@ Encode = Callable[[Sequence[str]], Vectors]
 
 BATCH = 32
 """sentence-transformers' default."""
-MAX_TOKENS = 512
 
 
 def sentence_transformers(checkpoint: Path) -> Encode:
@@ -39,8 +38,8 @@ def onnxruntime_budget(checkpoint: Path) -> Encode:
 
 
 def onnxruntime_int8(checkpoint: Path) -> Encode:
-    """Dynamic int8, at most 1024 padded tokens a batch."""
-    return _sorted(checkpoint, _onnx_session(checkpoint / "onnx/model_int8.onnx"), _token_budget)
+    """Dynamic int8, texts sorted by length, 32 a batch."""
+    return _sorted(checkpoint, _onnx_session(checkpoint / "onnx/model_int8.onnx"), _fixed_batches)
 
 
 def openvino(checkpoint: Path) -> Encode:
@@ -113,7 +112,7 @@ def _sorted(checkpoint: Path, run: Callable[[dict[str, Any]], Any], batches: Bat
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(_max_tokens(checkpoint))
     tokenizer.no_padding()
 
     def encode(texts: Sequence[str]) -> Vectors:
@@ -127,6 +126,13 @@ def _sorted(checkpoint: Path, run: Callable[[dict[str, Any]], Any], batches: Bat
         return np.stack(vectors)
 
     return encode
+
+
+def _max_tokens(checkpoint: Path) -> int:
+    """Where sentence-transformers would cut a text."""
+    settings = checkpoint / "sentence_bert_config.json"
+    length: int = json.loads(settings.read_text())["max_seq_length"]
+    return length
 
 
 def _embed(ids: list[list[int]], run: Callable[[dict[str, Any]], Any]) -> Vectors:
