@@ -69,12 +69,17 @@ class Settings(BaseSettings):
     max_batch_tokens: int | None = Field(
         None, ge=1, description="Tokens that a model computes at once. None: 1024 on a CPU, 16384 on a GPU."
     )
-    max_batch_items: int = Field(64, ge=1, description="Inputs that a model computes at once.")
+    max_batch_items: int | None = Field(
+        None, ge=1, description="Inputs that a model computes at once. None: 64 on a CPU, 512 on a GPU."
+    )
     max_wait_ms: float = Field(
         2.0, ge=0, description="How long a batch waits for inputs that are being prepared, in milliseconds."
     )
-    prepare_threads: int = Field(
-        2, ge=1, description="Threads that tokenize, decode and resize; queries have one more of their own."
+    prepare_threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads that tokenize, decode and resize; queries have one more of their own. "
+        "None: half of the cores, at least 2.",
     )
     stuck_after_s: float = Field(
         300, gt=0, description="A model that computes one batch for longer makes /health answer 503."

@@ -21,13 +21,8 @@ PEAK_REPEATS = 20
 ROUNDS = 5
 CONNECTIONS = 64
 
-SERVER_SETTINGS = {
-    "MAX_BATCH_ITEMS": "512",
-    "PREPARE_THREADS": str(max(2, len(os.sched_getaffinity(0)) // 2)),
-    "LOAD_WAIT_S": "600",
-}
-"""Beyond the defaults, which are made for a few cores: ragged texts fill a batch, and tokenizing keeps up with a GPU.
-What the environment says comes before them."""
+SERVER_SETTINGS = {"LOAD_WAIT_S": "600"}
+"""Beside the defaults. What the environment says comes before them."""
 
 
 @dataclass(frozen=True, slots=True)

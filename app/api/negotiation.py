@@ -61,7 +61,7 @@ def _ranges(accept: str) -> Iterator[Range]:
             continue
 
 
-def _media_type(request: Request) -> MediaType:
+async def _media_type(request: Request) -> MediaType:
     return negotiate(",".join(request.headers.getlist("accept")))
 
 

@@ -69,17 +69,20 @@ def api_router(tag: str, route_class: type[ApiRoute] = ApiRoute) -> APIRouter:
     )
 
 
-def _engine(request: Request) -> Engine:
+# Dependencies are coroutines also where they wait for nothing: FastAPI sends plain functions through a thread.
+
+
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _model_of_form(
+async def _model_of_form(
     model: Annotated[str | None, Query(description="Served name or checkpoint id; default: the route's own.")] = None,
     form_model: Annotated[str | None, Form(alias="model", description="The same as the query parameter.")] = None,
 ) -> str | None:

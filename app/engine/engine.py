@@ -1,7 +1,7 @@
 """What the HTTP layer calls: pick a model, embed inputs, load and unload. Every method only awaits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from app.core.errors import ModelNotFoundError, UnsupportedTaskError
@@ -95,9 +95,11 @@ class Engine:
         """Drain the model's queue, then free its memory. The next request loads it again."""
         return await self._registry.unload(name)
 
-    async def preload(self, names: Iterable[str]) -> None:
-        """Load these models at once; one that fails shows its error in `models()`."""
-        await asyncio.gather(*(self.load(name) for name in names), return_exceptions=True)
+    def preload(self, names: Sequence[str]) -> asyncio.Future[list[ModelStatus | BaseException]]:
+        """Begin to load these models, which `models()` shows at once; one that fails shows its error there."""
+        for name in names:
+            self._registry.begin(name)
+        return asyncio.gather(*(self.load(name) for name in names), return_exceptions=True)
 
     async def close(self) -> None:
         """Finish what was accepted, then free everything."""

@@ -5,6 +5,7 @@ driver the GPU) between them, so neither starves; while one is idle the other ha
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -21,7 +22,9 @@ from app.families.base import EmbeddingModel, Prepared
 class PrepareThreads:
     """The threads that tokenize, decode and resize, for all models; queries have one that no page can occupy."""
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int | None = None) -> None:
+        """None: half of the cores, and two at least; the others are the models'."""
+        n_threads = n_threads or max(2, (os.cpu_count() or 1) // 2)
         self.queries = ThreadPoolExecutor(1, thread_name_prefix="prepare-query")
         self.bulk = ThreadPoolExecutor(n_threads, thread_name_prefix="prepare")
 

@@ -8,16 +8,22 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from PIL import Image
+
 from app.core.errors import ManyvecError, ModelLoadError
 from app.core.imports import heavy_import
+from app.core.types import ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
-from app.families.base import Checkpoint, LoadOptions
+from app.families.base import Checkpoint, EmbeddingModel, LoadOptions
 from app.families.catalog import load_class
 
 log = logging.getLogger(__name__)
+
+WARM_UP_SIDE = 64
+"""Pixels."""
 
 BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}
 """Of weights while they are loaded; int8 is made of float32."""
@@ -53,6 +59,7 @@ class CheckpointLoader:
         """Read it into memory and start its worker."""
         with _load_errors(config), self._one_at_a_time:
             model = load_class(config.spec).load(checkpoint, self._options(config))
+            warm_up(model)
         return ModelRunner(config.name, model, self._limits, self._threads, metrics)
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
@@ -66,6 +73,18 @@ class CheckpointLoader:
         device = resolve_device(config.device or self._device)
         dtype = resolve_dtype(config.dtype or self._dtype, device)
         return LoadOptions(device=device, dtype=dtype, backend=config.backend)
+
+
+def warm_up(model: EmbeddingModel) -> None:
+    """Compute something small of every kind, so that no request pays for what is made at first use.
+
+    A checkpoint that loads but cannot compute fails here, too.
+    """
+    if outputs := frozenset(output for output in Output if model.spec.can(Modality.TEXT, output)):
+        model.encode([model.prepare_text(TextInput("warm-up", outputs=outputs))])
+    if outputs := frozenset(output for output in Output if model.spec.can(Modality.IMAGE, output)):
+        image = Image.new("RGB", (WARM_UP_SIDE, WARM_UP_SIDE))
+        model.encode([model.prepare_image(ImageInput(b"", outputs=outputs), image)])
 
 
 @contextmanager

@@ -21,6 +21,8 @@ MAX_QUERIES = 8
 
 BATCH_TOKENS_CPU, BATCH_TOKENS_GPU = 1024, 16384
 """Tokens a batch that fill the processor; more of them leave its caches (docs/decisions/0001-cpu-text-backend.md)."""
+BATCH_ITEMS_CPU, BATCH_ITEMS_GPU = 64, 512
+"""So many short texts fill a batch of that many tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class RunnerLimits:
 
     max_batch_tokens: int | None = None
     """None: as many as suit the device."""
-    max_batch_items: int = 64
+    max_batch_items: int | None = None
+    """None: as many as suit the device."""
     max_wait_ms: float = 2.0
     max_queue_items: int = 4096
     max_prepared_images: int = 32
@@ -38,8 +41,10 @@ class RunnerLimits:
 
     def batch(self, info: ModelInfo) -> BatchLimits:
         """The limits of a batch for a model."""
-        suitable = BATCH_TOKENS_CPU if info.device == "cpu" else BATCH_TOKENS_GPU
-        return BatchLimits(self.max_batch_tokens or suitable, self.max_batch_items, self.max_wait_ms, info.padding)
+        on_cpu = info.device == "cpu"
+        tokens = self.max_batch_tokens or (BATCH_TOKENS_CPU if on_cpu else BATCH_TOKENS_GPU)
+        items = self.max_batch_items or (BATCH_ITEMS_CPU if on_cpu else BATCH_ITEMS_GPU)
+        return BatchLimits(tokens, items, self.max_wait_ms, info.padding)
 
 
 @dataclass(frozen=True, slots=True)

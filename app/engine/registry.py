@@ -202,6 +202,12 @@ class ModelRegistry:
             slot.last_used = next(self._uses)
             yield runner
 
+    def begin(self, name: str) -> None:
+        """Begin to load the model unless it is loaded or being loaded."""
+        slot = self._slot(name)
+        if slot.stay is None:
+            self._begin(slot)
+
     async def load(self, name: str) -> ModelStatus:
         """Load and wait until the model is ready, however long it takes."""
         slot = self._slot(name)
