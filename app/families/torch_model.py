@@ -13,8 +13,14 @@ from app.families.base import EmbeddingModel, LoadOptions, ModelInfo, Prepared
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-_OUT_OF_MEMORY_TEXTS = ("out of memory", "not enough memory", "can't allocate memory")
-"""How CUDA and MPS, the CPU allocator on Windows, and the CPU allocator elsewhere word a failed allocation."""
+_OUT_OF_MEMORY_TEXTS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "failed to allocate memory",
+    "bad_alloc",
+)
+"""How CUDA and MPS, torch's CPU allocator on Windows, the one elsewhere, and ONNX Runtime word a failed allocation."""
 
 
 class TorchModel(EmbeddingModel):

@@ -1,19 +1,25 @@
 """Every way to run an encoder computes what transformers does with one text at a time."""
 
 import copy
-from typing import Any
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-from app.core.errors import ModelLoadError
-from app.families.base import LoadOptions
+from app.core.errors import ModelLoadError, OutOfMemoryError
+from app.core.types import Embedding
+from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.encoders import EncoderRunner, open_encoder
 from app.families.onnx_encoder import LONG_TEXT, OnnxEncoder
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
+from app.families.torch_model import TorchModel
 from app.families.varlen_attention import jagged_attention
 from app.starter.weights import randomize
 
@@ -156,3 +162,35 @@ def test_memory_is_that_of_the_weights() -> None:
     n_bytes = sum(weight.nbytes for name, weight in encoder("bert").named_parameters() if "pooler" not in name)
     assert OnnxEncoder(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.01)
     assert OnnxEncoder(encoder("bert"), int8=True).memory_bytes < 0.8 * n_bytes
+
+
+class Wrapped(TorchModel):
+    """What the engine calls, around an encoder."""
+
+    def __init__(self, run: EncoderRunner) -> None:
+        super().__init__(nn.Module(), ModelInfo(64, N_POSITIONS, "cpu", "float32", 0))
+        self.run = run
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        raise NotImplementedError
+
+    def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        self.run([item.inputs["ids"] for item in batch])
+        return [Embedding(item.n_tokens) for item in batch]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads its size from /proc")
+def test_a_batch_that_does_not_fit_into_memory_is_told_apart() -> None:
+    run = OnnxEncoder(encoder("bert"))
+    batch = texts(*[LONG_TEXT] * 64)
+    # Attention of this batch takes 64 texts x 4 heads x 1024 x 1024 numbers: a gigabyte.
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + (300 << 20), hard))
+    try:
+        with pytest.raises(OutOfMemoryError):
+            Wrapped(run).encode([Prepared({"ids": text}, LONG_TEXT) for text in batch])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert len(states(run, batch[:1])) == 1
