@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -15,6 +15,7 @@ from app.engine.config import ModelConfig
 from app.engine.daemon import in_daemon_thread
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, ModelUsage
+from app.engine.slot import Slot, Stay
 from app.families.base import Checkpoint, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -57,90 +58,6 @@ class Loader(Protocol):
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
         """Estimate of the bytes that loading it takes."""
-
-
-class Stay:
-    """A model's time in memory: from the beginning of its load until its last user has left and it is freed."""
-
-    def __init__(self) -> None:
-        self.loading: asyncio.Task[ModelRunner] | None = None
-        """None once the load has ended."""
-        self.runner: ModelRunner | None = None
-        """None until it has succeeded."""
-        self._n_users = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
-
-    @property
-    def memory_bytes(self) -> int:
-        return self.runner.model.info.memory_bytes if self.runner else 0
-
-    @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Keep the model in memory until the block ends, also while it is still being loaded."""
-        self._n_users += 1
-        self._unused.clear()
-        try:
-            yield
-        finally:
-            self._n_users -= 1
-            if self._n_users == 0:
-                self._unused.set()
-
-    async def end(self) -> None:
-        """Wait for the load and the users, then free the model."""
-        if self.loading is not None:
-            await asyncio.wait({self.loading})
-        await self._unused.wait()
-        if self.runner is not None:
-            await in_daemon_thread(self.runner.close)
-
-
-class Slot:
-    """A configured model's place."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-        self.stay: Stay | None = None
-        """The one that new requests join; None: they begin another."""
-        self.leaving: dict[Stay, asyncio.Task[None]] = {}
-        """Those that take no new requests, and what waits for their end."""
-        self.error: str | None = None
-        self.last_used = 0
-        """Number of the last use among all models' uses."""
-
-    @property
-    def stays(self) -> list[Stay]:
-        return [*([self.stay] if self.stay else []), *self.leaving]
-
-    @property
-    def runners(self) -> list[ModelRunner]:
-        """Those in memory."""
-        return [stay.runner for stay in self.stays if stay.runner]
-
-    @property
-    def memory_bytes(self) -> int:
-        return sum(stay.memory_bytes for stay in self.stays)
-
-    def usage(self) -> ModelUsage:
-        """Of all that is in memory, also of what is being unloaded."""
-        usages = [runner.usage() for runner in self.runners]
-        lanes = dict.fromkeys(lane for usage in usages for lane in usage.queue_lengths)
-        return ModelUsage(
-            memory_bytes=sum(usage.memory_bytes for usage in usages),
-            n_items=sum(usage.n_items for usage in usages),
-            queue_lengths={lane: sum(usage.queue_lengths[lane] for usage in usages) for lane in lanes},
-        )
-
-    def leave(self) -> "asyncio.Task[None] | None":
-        """Let the present stay end; None if there is none. Whoever waits for the task may stop waiting: it goes on."""
-        stay, self.stay = self.stay, None
-        if stay is None:
-            return next(iter(self.leaving.values()), None)
-        task = asyncio.create_task(stay.end(), name=f"unload-{self.config.name}")
-        self.leaving[stay] = task
-        task.add_done_callback(lambda _: self.leaving.pop(stay))
-        return task
 
 
 class ModelRegistry:

@@ -48,17 +48,19 @@ class OnnxEncoder:
     def _run(self, texts: Sequence[Tensor]) -> tuple[Tensor, ...]:
         lengths = torch.tensor([len(ids) for ids in texts])
         longest = int(lengths.max())
-        columns = torch.arange(-(-longest // PAD_TO) * PAD_TO)
+        # The kernel for long texts knows no mask.
+        is_long = longest > LONG_TEXT
+        columns = torch.arange(longest if is_long else -(-longest // PAD_TO) * PAD_TO)
         mask = columns < lengths[:, None]
         # What stands at the places of no token is computed and thrown away.
         rows = torch.where(mask, (lengths.cumsum(0) - lengths)[:, None] + columns, 0)
         inputs = {
             onnx_graph.IDS: torch.cat(list(texts)),
             onnx_graph.POSITIONS: torch.cat([token_positions(ids, self._padding_id) for ids in texts]),
-            onnx_graph.ROWS: rows[:, :longest] if longest > LONG_TEXT else rows,
+            onnx_graph.ROWS: rows,
             onnx_graph.PLACES: mask.flatten().nonzero()[:, 0],
             onnx_graph.MASK: mask.int(),
-            onnx_graph.LONG: torch.tensor(longest > LONG_TEXT),
+            onnx_graph.LONG: torch.tensor(is_long),
         }
         hidden = self._compute({name: tensor.numpy() for name, tensor in inputs.items()})
         return torch.split(torch.from_numpy(hidden), lengths.tolist())

@@ -64,7 +64,7 @@ class EncoderGraph:
         return name
 
     def constant(self, name: str, value: Any, dtype: DTypeLike = np.float32) -> str:
-        """Add a small array, unless it is there already."""
+        """Add a small array; one name always stands for the same."""
         self.constants[name] = np.array(value, dtype)
         return name
 
@@ -96,13 +96,10 @@ class EncoderGraph:
             self._quantized[x] = steps, scales
         return self._quantized[x]
 
-    def layer_norm(self, x: str, layer: nn.LayerNorm, name: str, output: str | None = None) -> str:
-        """The node's output is called `output` if given."""
+    def layer_norm(self, x: str, layer: nn.LayerNorm, name: str) -> str:
+        """[n, dim] -> the same"""
         weight, bias = self.weight(f"{name}.weight", layer.weight), self.weight(f"{name}.bias", layer.bias)
-        result = self.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.eps)
-        if output:
-            self.nodes[-1].output[0] = output
-        return output or result
+        return self.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.eps)
 
     def attention(self, query: str, key: str, value: str, n_heads: int) -> str:
         """Self-attention within each text: [n_texts, longest, dim] -> the same.
@@ -129,10 +126,9 @@ def encoder_graph(encoder: Any, *, int8: bool = False) -> EncoderGraph:
     dim = encoder.config.hidden_size
     hidden = _embeddings(graph, encoder.embeddings)
     flat = graph.constant("flat", [-1, dim], np.int64)
-    layers = encoder.encoder.layer
-    for number, layer in enumerate(layers):
-        output = HIDDEN if number == len(layers) - 1 else None
-        hidden = _layer(graph, layer, f"layer.{number}", hidden, flat, output)
+    for number, layer in enumerate(encoder.encoder.layer):
+        hidden = _layer(graph, layer, f"layer.{number}", hidden, flat)
+    graph.nodes[-1].output[0] = HIDDEN
     return graph
 
 
@@ -144,7 +140,7 @@ def _embeddings(graph: EncoderGraph, embeddings: Any) -> str:
     return graph.layer_norm(added, embeddings.LayerNorm, "embeddings.norm")
 
 
-def _layer(graph: EncoderGraph, layer: Any, name: str, hidden: str, flat: str, output: str | None) -> str:
+def _layer(graph: EncoderGraph, layer: Any, name: str, hidden: str, flat: str) -> str:
     attention = layer.attention.self
     query, key, value = (
         graph.op("Gather", graph.linear(hidden, getattr(attention, part), f"{name}.{part}"), ROWS)
@@ -158,7 +154,7 @@ def _layer(graph: EncoderGraph, layer: Any, name: str, hidden: str, flat: str, o
     )
     inner = graph.op("Gelu", graph.linear(hidden, layer.intermediate.dense, f"{name}.inner"), domain=CONTRIB)
     outer = graph.linear(inner, layer.output.dense, f"{name}.outer")
-    return graph.layer_norm(graph.op("Add", outer, hidden), layer.output.LayerNorm, f"{name}.norm", output)
+    return graph.layer_norm(graph.op("Add", outer, hidden), layer.output.LayerNorm, f"{name}.norm")
 
 
 def _attention_branch(name: str, inputs: Sequence[str], n_heads: int) -> GraphProto:
