@@ -22,10 +22,10 @@ from app.families.base import Checkpoint, LoadOptions
 from app.families.e5 import E5Model
 from benchmarks.batches import batches_by_length
 from benchmarks.checkpoints import CACHE
-from benchmarks.man_pages import man_pages
 from benchmarks.peers import export_onnx
 from benchmarks.peers.engines import onnxruntime_budget, onnxruntime_int8
 from benchmarks.report import Report
+from recipes.text.man_pages import test_pages
 
 BATCH_TOKENS = 1024
 CUTOFF = 10
@@ -36,7 +36,7 @@ Encode = Callable[[Sequence[str]], Vectors]
 
 def main() -> None:
     """One row a way."""
-    checkpoint, pages = mini_lm(), man_pages()
+    checkpoint, pages = mini_lm(), test_pages()
     export_onnx.quantize(checkpoint)
     queries, documents = [page.query for page in pages], [page.document for page in pages]
     ways: dict[str, Encode] = {
