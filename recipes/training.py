@@ -8,13 +8,17 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from recipes import CACHE
+from recipes.muon import Muon
 
 SAVE_SECONDS = 120.0
 PRINT_SECONDS = 15.0
 SMOOTHING = 0.95
+
+WIDEST_FOR_MUON = 512
+"""Its cost grows with the cube of the narrower side."""
 
 Step = Callable[[int], Mapping[str, torch.Tensor]]
 """Step number -> losses by name; `loss` is the one that is minimized. It must depend on the number alone (a generator
@@ -26,14 +30,16 @@ def optimizers(module: nn.Module, *, lr: float, muon_lr: float, weight_decay: fl
     inner = {
         id(owner.weight)
         for name, owner in module.named_modules()
-        if isinstance(owner, nn.Linear) and any(part.isdigit() for part in name.split("."))
+        if isinstance(owner, nn.Linear)
+        and any(part.isdigit() for part in name.split("."))
+        and min(owner.weight.shape) <= WIDEST_FOR_MUON
     }
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     hidden = [parameter for parameter in trained if id(parameter) in inner]
     others = [parameter for parameter in trained if id(parameter) not in inner]
     found: list[Optimizer] = [AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)]
     if hidden:
-        found.append(Muon(hidden, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+        found.append(Muon(hidden, lr=muon_lr, weight_decay=weight_decay))
     return found
 
 
