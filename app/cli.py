@@ -1,4 +1,4 @@
-"""`python -m app serve | models | starter`."""
+"""`python -m app serve | models | eval | starter`."""
 
 import argparse
 import ipaddress
@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -62,7 +63,19 @@ def _parser() -> argparse.ArgumentParser:
     convert = actions.add_parser("convert", help="convert a checkpoint's pickled weights to safetensors")
     convert.add_argument("checkpoint", help="folder under MODELS_DIR, or a hub id")
     convert.set_defaults(run=_convert)
+    _add_eval(commands.add_parser("eval", help="measure how well served models find"))
     return parser
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Ask a running server over HTTP and print a table for each evaluation set that suits a model."
+    parser.add_argument("--model", required=True, nargs="+", help="served names, as /v1/models lists them")
+    parser.add_argument("--url", help="of the server; default: http://127.0.0.1 and PORT")
+    parser.add_argument("--api-key", help="default: API_KEY")
+    parser.add_argument("--sets", nargs="+", help="texts, pages, pictures; default: all that suit the model")
+    parser.add_argument("--data", type=Path, help="folder of other sets in the same form")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.set_defaults(run=_eval)
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
@@ -124,6 +137,23 @@ def _starter(options: argparse.Namespace, settings: Settings) -> None:
 
     built = starter.ensure(settings.models_dir)
     print("built untrained starter checkpoints: " + ", ".join(built) if built else "starter checkpoints are in place")
+
+
+def _eval(options: argparse.Namespace, settings: Settings) -> None:
+    from app.evaluation.client import ServerClient
+    from app.evaluation.errors import EvaluationError
+    from app.evaluation.evaluate import SETS, evaluate
+    from app.evaluation.report import write_json
+    from app.evaluation.sets import DATA
+
+    if unknown := set(options.sets or ()) - set(SETS):
+        raise EvaluationError(f"There is no set {', '.join(sorted(unknown))}. The sets are: {', '.join(SETS)}.")
+    key = options.api_key or (settings.api_key.get_secret_value() if settings.api_key else None)
+    with ServerClient.connect(options.url or f"http://127.0.0.1:{settings.port}", key) as client:
+        tables = evaluate(client, options.model, options.sets or SETS, options.data or DATA)
+    print("\n\n".join(map(str, tables)))
+    if options.json:
+        write_json(tables, options.json)
 
 
 def _list_models(options: argparse.Namespace, settings: Settings) -> None:

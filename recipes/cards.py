@@ -1,8 +1,10 @@
 """The README.md that every starter checkpoint carries: what it is, how it was made, what it reached, what it is not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from app.evaluation.report import Row, markdown
 
 TEMPLATE = """---
 license: mit
@@ -67,26 +69,11 @@ class Card:
     seed: int
     limits: str
     """What it cannot do."""
-    figures: Sequence[Mapping[str, object]]
+    figures: Sequence[Row]
     """Rows of one table with named cells; a row may leave cells out."""
 
 
 def write_card(folder: Path, card: Card) -> None:
     """Write `README.md` into a checkpoint's folder."""
-    text = TEMPLATE.format(card=card, figures=table(card.figures))
+    text = TEMPLATE.format(card=card, figures=markdown(card.figures))
     (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A Markdown table; columns stand in the order of their first use, numbers to the right, floats with 3 decimals."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    numeric = [any(isinstance(row.get(column), int | float) for row in rows) for column in columns]
-    lines = [columns, ["--:" if right else "---" for right in numeric]]
-    lines += [[_shown(row.get(column, "")) for column in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", r"\|")
