@@ -146,6 +146,8 @@ def _eval(options: argparse.Namespace, settings: Settings) -> None:
     from app.evaluation.report import write_json
     from app.evaluation.sets import DATA
 
+    # Its lines of every request would drown the table.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     if unknown := set(options.sets or ()) - set(SETS):
         raise EvaluationError(f"There is no set {', '.join(sorted(unknown))}. The sets are: {', '.join(SETS)}.")
     key = options.api_key or (settings.api_key.get_secret_value() if settings.api_key else None)

@@ -19,6 +19,7 @@ TIMEOUT_S = 600.0
 """Of one request: a large model on a CPU takes minutes for a batch of pages."""
 LOADING_S = 3600.0
 """How long a model may take to arrive from the hub and load."""
+NOT_OURS = "The answer is not one of a Manyvec server; is --url right?"
 SAFETENSORS = {"Accept": "application/x-safetensors"}
 
 
@@ -88,8 +89,11 @@ class ServerClient:
 
     def models(self) -> list[ServedModel]:
         """All that the server offers."""
-        listed = self._json("GET", "/v1/models")["data"]
-        return [ServedModel(model["id"], model["family"], frozenset(model["capabilities"])) for model in listed]
+        listed = self._json("GET", "/v1/models")
+        try:
+            return [ServedModel(one["id"], one["family"], frozenset(one["capabilities"])) for one in listed["data"]]
+        except (KeyError, TypeError) as error:
+            raise EvaluationError(NOT_OURS) from error
 
     def model(self, name: str) -> ServedModel:
         """The model that is served under this name."""
@@ -154,7 +158,11 @@ class ServerClient:
         ]
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
-        return self._answer(method, path, **request).json()
+        answer = self._answer(method, path, **request)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise EvaluationError(NOT_OURS) from error
 
     def _arrays(self, path: str, **request: Any) -> tuple[dict[str, FloatArray], Any]:
         """The arrays by name, and the answer's body with those names in their places."""
@@ -193,4 +201,4 @@ def _message(response: httpx2.Response) -> str:
         body = response.json()
         return str(body.get("detail") or body["error"])
     except (ValueError, KeyError, AttributeError):
-        return "no message; is this a Manyvec server?"
+        return NOT_OURS

@@ -47,8 +47,8 @@ class PictureEvaluation:
     def note(self) -> str:
         return (
             f"recall@1: the CLS vector of a changed picture finds its original among {len(self.data.gallery)}, by "
-            "change. Objects: a linear probe on the patches tells objects from background in held-out scenes; balanced: "
-            f"both count alike. Digits: accuracy of the {N_NEIGHBOURS} nearest neighbours, by CLS vector or by pixels."
+            "change. Objects: accuracy of a linear probe on the patches that tells objects from background in held-out "
+            f"scenes; balanced: both count alike. Digits: accuracy of the {N_NEIGHBOURS} nearest neighbours."
         )
 
     @staticmethod

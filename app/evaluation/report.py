@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from app.evaluation.errors import EvaluationError
+
 Row = Mapping[str, str | int | float | None]
 """Named cells; a row may leave cells out."""
 
@@ -38,10 +40,13 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def write_json(tables: Sequence[Table], path: Path) -> None:
-    """Write the tables with all digits. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the tables with all digits. Raises `EvaluationError` if the file cannot be written."""
     content = {"tables": [asdict(table) for table in tables]}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _shown(value: str | float | None) -> str:
