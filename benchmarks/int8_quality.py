@@ -25,7 +25,7 @@ from benchmarks.checkpoints import CACHE
 from benchmarks.peers import export_onnx
 from benchmarks.peers.engines import onnxruntime_budget, onnxruntime_int8
 from benchmarks.report import Report
-from recipes.text.man_pages import test_pages
+from recipes.text.man_pages import held_out_pages
 
 BATCH_TOKENS = 1024
 CUTOFF = 10
@@ -36,7 +36,7 @@ Encode = Callable[[Sequence[str]], Vectors]
 
 def main() -> None:
     """One row a way."""
-    checkpoint, pages = mini_lm(), test_pages()
+    checkpoint, pages = mini_lm(), held_out_pages()
     export_onnx.quantize(checkpoint)
     queries, documents = [page.query for page in pages], [page.document for page in pages]
     ways: dict[str, Encode] = {

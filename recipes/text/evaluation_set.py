@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipes.text.man_pages import ManPage, test_pages, translated_pages
+from recipes.text.man_pages import ManPage, held_out_pages, translated_pages
 
 FILE = Path(__file__).parents[2] / "app" / "evaluation" / "data" / "man_pages.json.gz"
 
@@ -18,7 +18,7 @@ LANGUAGES = ("de", "fr", "es", "pl", "pt_BR", "ru")
 
 def retrieval_set() -> dict[str, Any]:
     """`documents` (id, text) and `queries` (id, lang, text, relevant: the one document that answers it)."""
-    pages = test_pages()
+    pages = held_out_pages()
     names = {page.name for page in pages}
     original = {page.query for page in pages}
     translated = [

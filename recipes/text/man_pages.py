@@ -49,11 +49,18 @@ class ManPage:
     """The first 180 words of DESCRIPTION; may be empty."""
 
 
-def test_pages() -> list[ManPage]:
+def held_out_pages() -> list[ManPage]:
     """The English test set in alphabetical order, without pages that only refer to others or share their text."""
     found = [page for package in TEST_PACKAGES for page in pages(package)]
     by_document = {page.document: page for page in found if page.document and page.query}
     return sorted(by_document.values(), key=lambda page: page.name)
+
+
+def held_out_names() -> set[str]:
+    """The names of all pages in the test packages, with those that only refer to another page."""
+    return {
+        file.stem for package in TEST_PACKAGES for file in (unpacked(package) / "usr/share/man").glob("man*/*.gz")
+    }
 
 
 def translated_pages(language: str) -> list[ManPage]:
