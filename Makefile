@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-CHECKED := app scripts benchmarks tests examples generate_openapi.py
+CHECKED := app recipes scripts benchmarks tests examples generate_openapi.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve test check format openapi settings setup setup-dev setup-gpu clean distclean
@@ -33,6 +33,33 @@ format: setup-dev ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix $(CHECKED)
 	@$(BIN)/ruff format $(CHECKED)
 
+.PHONY: eval
+eval: setup ## How well the starter models find, beside untrained ones (`python -m app eval` measures any served model)
+	@$(BIN)/python -m recipes.evaluate --json docs/evaluation/starter.json
+
+# Each recipe makes its data itself, from packages that apt-get downloads, and goes on where it was interrupted.
+STARTERS := $(addprefix starter-,e5 bge-m3 dinov3 colqwen2.5 colqwen2 colpali)
+.PHONY: starter $(STARTERS)
+starter: $(STARTERS) ## Train the starter models anew, or one of them (make starter-e5): up to two hours each
+
+starter-e5: setup-dev
+	@$(BIN)/python -m recipes.text.e5
+
+starter-bge-m3: setup-dev
+	@$(BIN)/python -m recipes.text.bge_m3
+
+starter-dinov3: setup-dev
+	@$(BIN)/python -m recipes.images.dinov3
+
+starter-colqwen2.5: setup-dev
+	@$(BIN)/python -m recipes.pages.colqwen2_5
+
+starter-colqwen2: setup-dev
+	@$(BIN)/python -m recipes.pages.colqwen2
+
+starter-colpali: setup-dev
+	@$(BIN)/python -m recipes.pages.colpali
+
 openapi: setup-dev ## Write openapi.json anew
 	@$(BIN)/python generate_openapi.py
 
@@ -50,7 +77,7 @@ setup-gpu: ## The same with flash-attn and bitsandbytes for NVIDIA GPUs
 
 clean: ## Remove caches
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
-	@find app scripts tests -name __pycache__ -type d -exec rm -rf {} +
+	@find app recipes scripts tests -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## Remove caches, environments and the untrained models
 	@rm -rf .venv .venv-oracle .venv-peers .venv-infinity benchmarks/.cache models/untrained

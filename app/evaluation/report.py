@@ -40,13 +40,17 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def write_json(tables: Sequence[Table], path: Path) -> None:
-    """Write the tables with all digits. Raises `EvaluationError` if the file cannot be written."""
-    content = {"tables": [asdict(table) for table in tables]}
+    """Write the tables, floats with four decimals. Raises `EvaluationError` if the file cannot be written."""
+    content = {"tables": [asdict(table) | {"rows": [_rounded(row) for row in table.rows]} for table in tables]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise EvaluationError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _rounded(row: Row) -> Row:
+    return {column: round(value, 4) if isinstance(value, float) else value for column, value in row.items()}
 
 
 def _shown(value: str | float | None) -> str:

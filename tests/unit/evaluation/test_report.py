@@ -15,7 +15,7 @@ def test_a_table_leaves_missing_cells_empty_and_puts_numbers_right() -> None:
     ]
 
 
-def test_json_keeps_all_digits(tmp_path: Path) -> None:
+def test_json_keeps_four_decimals(tmp_path: Path) -> None:
     write_json([Table("Pages", "What it is.", [{"model": "ü", "score": 1 / 3}])], tmp_path / "new/figures.json")
     written = json.loads((tmp_path / "new/figures.json").read_text(encoding="utf-8"))
-    assert written == {"tables": [{"title": "Pages", "note": "What it is.", "rows": [{"model": "ü", "score": 1 / 3}]}]}
+    assert written == {"tables": [{"title": "Pages", "note": "What it is.", "rows": [{"model": "ü", "score": 0.3333}]}]}
