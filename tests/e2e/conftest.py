@@ -1,4 +1,4 @@
-"""A real server process with the starter models."""
+"""A real server process with the untrained models."""
 
 import os
 import re
@@ -55,7 +55,7 @@ def running_server(folder: Path, **settings: str) -> Iterator[Server]:
     """Listens on a free port of this machine, logs into `folder`; no setting comes from the environment."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment |= {
-        "MODELS_FILE": str(REPO / "starter.toml"),
+        "MODELS_FILE": str(REPO / "tests/untrained.toml"),
         "PORT": "0",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",

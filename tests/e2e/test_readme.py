@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from app.engine.config import ModelConfig, read_models_file
-from tests.e2e.conftest import REPO, Server
+from tests.e2e.conftest import REPO, Server, running_server
 
 ADDRESS = "http://127.0.0.1:8000"
 BLOCK = re.compile(r"<!-- run -->\n```bash\n(?P<commands>.*?)```\n(?:\n```json\n(?P<answer>.*?)```\n)?", re.DOTALL)
@@ -39,6 +40,13 @@ class Example:
 EXAMPLES = [Example(**match.groupdict()) for match in BLOCK.finditer(README)]
 
 
+@pytest.fixture(scope="module")
+def starter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What `make run` serves."""
+    with running_server(tmp_path_factory.mktemp("server"), MODELS_FILE=str(REPO / "starter.toml")) as server:
+        yield server
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where the examples find their images and leave their files."""
@@ -47,8 +55,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-def test_an_example_runs_and_answers_as_shown(example: Example, server: Server, folder: Path) -> None:
-    commands = example.commands.replace(ADDRESS, server.url)
+def test_an_example_runs_and_answers_as_shown(example: Example, starter_server: Server, folder: Path) -> None:
+    commands = example.commands.replace(ADDRESS, starter_server.url)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", CURL + commands], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -15,7 +15,7 @@ MIN_COSINE = 0.9999
 
 
 @contextmanager
-def serve(models_dir: Path, device: str, models_file: Path = REPO / "starter.toml") -> Iterator[TestClient]:
+def serve(models_dir: Path, device: str, models_file: Path = REPO / "tests/untrained.toml") -> Iterator[TestClient]:
     """A client of a server in this process with the models of `models_dir`, in float32."""
     settings = Settings.model_construct(
         models_file=models_file, models_dir=models_dir, device=device, dtype="float32", hf_hub_offline=True

@@ -28,8 +28,8 @@ def test_the_same_bytes_every_time(models_dir: Path, tmp_path: Path) -> None:
     assert digests(tmp_path) == digests(models_dir)
 
 
-def test_every_checkpoint_of_the_starter_file_is_built(models_dir: Path) -> None:
-    models = tomllib.loads((REPO / "starter.toml").read_text(encoding="utf-8"))["model"]
+def test_every_checkpoint_that_tests_serve_is_built(models_dir: Path) -> None:
+    models = tomllib.loads((REPO / "tests/untrained.toml").read_text(encoding="utf-8"))["model"]
     assert {model["family"]: model["checkpoint"] for model in models} == {
         family: f"{starter.UNTRAINED}/{family}" for family in starter.BUILDERS
     }
