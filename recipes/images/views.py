@@ -1,0 +1,102 @@
+"""Random views of pictures with known geometry: crops, turned, scaled and recolored.
+
+Points are (x, y) in -1 to 1, as torch's `affine_grid` has them: -1 is the left or upper edge, not a pixel's center.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Of red, green and blue from 0 to 1: as `preprocessor_config.json` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    pixels: Tensor
+    """[n, 3, height, width], normalized"""
+    placement: Tensor
+    """[n, 2, 3], the affine map from a point of the view to its point of the picture"""
+
+
+def random_views(pictures: Tensor, height: int, width: int) -> Views:
+    """One view of each picture [n, 3, side, side] (0 to 1), drawn by torch's global generator."""
+    placement = random_placement(len(pictures), height / width)
+    return Views(normalized(recolored(sampled(pictures, placement, height, width))), placement)
+
+
+def as_values(pictures: Tensor, *, halved: bool) -> Tensor:
+    """[n, side, side, 3] uint8 -> [n, 3, side, side] from 0 to 1; `halved` for views of about half the side, which
+    would sample every second pixel."""
+    values = pictures.permute(0, 3, 1, 2).float() / 255
+    return avg_pool2d(values, 2) if halved else values
+
+
+def random_placement(n: int, aspect: float = 1.0) -> Tensor:
+    """[n, 2, 3]: rectangles of a quarter to all of the picture's area, height / width about `aspect`; one in two is
+    turned, to any side, so that its corners may lie outside."""
+    area = torch.empty(n).uniform_(0.25, 1)
+    squeeze = torch.exp(torch.empty(n).uniform_(-0.25, 0.25)) * math.sqrt(aspect)
+    half_x, half_y = (area.sqrt() / squeeze).clamp(max=1), (area.sqrt() * squeeze).clamp(max=1)
+    x = torch.empty(n).uniform_(-1, 1) * (1 - half_x)
+    y = torch.empty(n).uniform_(-1, 1) * (1 - half_y)
+    angle = torch.empty(n).uniform_(-math.pi, math.pi) * (torch.rand(n) < 0.5)
+    cos, sin = angle.cos(), angle.sin()
+    rows = (torch.stack([half_x * cos, -half_y * sin, x], 1), torch.stack([half_x * sin, half_y * cos, y], 1))
+    return torch.stack(rows, 1)
+
+
+def sampled(values: Tensor, placement: Tensor, height: int, width: int) -> Tensor:
+    """The views' pixels [n, 3, height, width], black outside of the picture."""
+    points = affine_grid(placement, [len(values), 3, height, width], align_corners=False)
+    return grid_sample(values, points, padding_mode="zeros", align_corners=False)
+
+
+def recolored(values: Tensor) -> Tensor:
+    """Hue, saturation, contrast and brightness changed, four views in five; one in six is grey."""
+    n = len(values)
+    changed = (torch.rand(n) < 0.8).float()
+    saturation = 1 + changed * torch.empty(n).uniform_(-0.8, 0.6)
+    saturation = saturation * (torch.rand(n) >= 1 / 6)
+    hue = changed * torch.empty(n).uniform_(-1, 1) * math.pi * 0.6
+    gain = 1 + changed * torch.empty(n).uniform_(-0.45, 0.45)
+    contrast = 1 + changed * torch.empty(n).uniform_(-0.5, 0.5)
+    matrix = gain[:, None, None] * color_matrix(hue, saturation)
+    turned = torch.bmm(matrix, values.flatten(2)).view_as(values)
+    mean = turned.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean + (turned - mean) * contrast[:, None, None, None]).clamp(0, 1)
+
+
+def color_matrix(hue: Tensor, saturation: Tensor) -> Tensor:
+    """[n, 3, 3]: turns colors by `hue` radians about the axis of greys and stretches them away from it.
+
+    Rodrigues' rotation formula; a third of the circle exchanges the channels.
+    """
+    grey = torch.full((3, 3), 1 / 3)
+    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    cos, sin = (saturation * hue.cos())[:, None, None], (saturation * hue.sin())[:, None, None]
+    return grey + cos * (torch.eye(3) - grey) + sin * across
+
+
+def normalized(values: Tensor) -> Tensor:
+    """Colors 0 to 1 -> what the model reads."""
+    return (values - values.new_tensor(MEAN)[:, None, None]) / values.new_tensor(DEVIATION)[:, None, None]
+
+
+def patch_centers(rows: int, columns: int) -> Tensor:
+    """[rows * columns, 2], row by row."""
+    y, x = (torch.arange(rows) + 0.5) * 2 / rows - 1, (torch.arange(columns) + 0.5) * 2 / columns - 1
+    return torch.stack([x.repeat(rows), y.repeat_interleave(columns)], 1)
+
+
+def carried(points: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Points [m, 2] of the views placed by `source`, as points [n, m, 2] of the views placed by `target`.
+
+    Both placements [n, 2, 3] are of the same pictures. Points outside of -1 to 1 are not in the target view.
+    """
+    on_picture = points @ source[:, :, :2].transpose(1, 2) + source[:, None, :, 2]
+    return torch.linalg.solve(target[:, :, :2], (on_picture - target[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
