@@ -1,4 +1,4 @@
-"""The models of the starter set, asked as their clients ask them, with requests of many sizes."""
+"""The models of `starter.toml`, asked as their clients ask them, with requests of many sizes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from app.engine.config import read_models_file
 from benchmarks.load import Address
 from benchmarks.report import ROOT
 from benchmarks.texts import ragged_texts
@@ -15,36 +16,35 @@ N_SIZES = 64
 SIDES = (32, 256)
 """Shortest and longest side of a picture in pixels."""
 BOUNDARY = "a-picture-follows"
+MODELS = {model.family: model for model in read_models_file(ROOT / "starter.toml")}
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @dataclass(frozen=True, slots=True)
 class StarterFamily:
-    """A family's starter model and a route of it that takes one text or one picture."""
+    """A family and a route of it that takes one text or one picture."""
 
     name: str
     path: str
     bodies: Callable[[str], list[bytes]]
-    """Requests of `N_SIZES` sizes for the model of that name."""
+    """Requests of `N_SIZES` sizes for the model of that family."""
     content_type: str = "application/json"
-
-    @property
-    def model(self) -> str:
-        return f"{self.name}-untrained"
 
     def address(self, port: int) -> Address:
         return Address(port, self.path, self.content_type)
 
     def requests(self) -> list[bytes]:
-        return self.bodies(self.model)
+        return self.bodies(self.name)
 
 
-def _texts(model: str) -> list[bytes]:
-    texts = ragged_texts(N_SIZES, ROOT / "models/untrained" / model.removesuffix("-untrained"))
-    return [orjson.dumps({"text": text.bare, "model": model}) for text in texts]
+def _texts(family: str) -> list[bytes]:
+    model = MODELS[family]
+    texts = ragged_texts(N_SIZES, ROOT / "models" / model.checkpoint)
+    return [orjson.dumps({"text": text.bare, "model": model.name}) for text in texts]
 
 
-def _features(model: str) -> list[bytes]:
+def _features(family: str) -> list[bytes]:
+    model = MODELS[family].name
     return [orjson.dumps({"image_data": b64(picture), "model": model}) for picture in _pictures()]
 
 
@@ -58,7 +58,7 @@ def _pictures() -> list[bytes]:
 
 
 def _visual(name: str) -> StarterFamily:
-    return StarterFamily(name, f"/embed/images?model={name}-untrained", _form, FORM)
+    return StarterFamily(name, f"/embed/images?model={MODELS[name].name}", _form, FORM)
 
 
 FAMILIES = (
