@@ -37,6 +37,12 @@ SMALLEST = EncoderShape(dim=DIM, n_layers=2, n_heads=4, inner_factor=2)
 def build_e5(folder: Path, shape: EncoderShape = SMALLEST) -> None:
     """Write a checkpoint with the files of `intfloat/multilingual-e5-large`, sentence-transformers' included."""
     _write_encoder(folder, shape, max_tokens=E5_TOKENS, seed=5)
+    write_sentence_transformers_files(folder, shape.dim)
+    write_card(folder, title="E5", original="intfloat/multilingual-e5-large", library="sentence-transformers")
+
+
+def write_sentence_transformers_files(folder: Path, dim: int) -> None:
+    """Write what sentence-transformers reads beside an E5 encoder: its modules, with the mean over tokens."""
     _write_json(
         folder / "modules.json",
         [
@@ -45,11 +51,11 @@ def build_e5(folder: Path, shape: EncoderShape = SMALLEST) -> None:
             {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
         ],
     )
-    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling").mkdir(exist_ok=True)
     _write_json(
         folder / "1_Pooling" / "config.json",
         {
-            "word_embedding_dimension": shape.dim,
+            "word_embedding_dimension": dim,
             "pooling_mode_cls_token": False,
             "pooling_mode_mean_tokens": True,
             "pooling_mode_max_tokens": False,
@@ -58,7 +64,6 @@ def build_e5(folder: Path, shape: EncoderShape = SMALLEST) -> None:
     )
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": E5_TOKENS, "do_lower_case": False})
     _write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "2.2.2"}})
-    write_card(folder, title="E5", original="intfloat/multilingual-e5-large", library="sentence-transformers")
 
 
 def build_bge_m3(folder: Path) -> None:

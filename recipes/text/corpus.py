@@ -20,16 +20,16 @@ LANGUAGES = ("de", "fr", "es", "pl", "pt_BR", "ru")
 SOURCE_WORDS = 64
 """What the teacher reads of a document: as much as is told in its first sentences, in a third of the time."""
 
-MAN_PAGE_PACKAGES = tuple(
-    """
+_MAN_PAGE_PACKAGES = """
     freebsd-manpages perl-doc libssl-doc erlang-manpages libcurl4-doc tcllib libx11-doc tcl8.6-doc git-man tk8.6-doc
     libsystemd-dev systemd libibverbs-dev iproute2 ncurses-doc coreutils texlive-binaries devscripts util-linux postfix
-    debhelper libselinux1-dev slapd lvm2 librdmacm-dev groff dpkg-dev libbsd-dev libsasl2-dev libaudit-dev libarchive-dev
+    debhelper libselinux1-dev slapd lvm2 librdmacm-dev groff dpkg-dev libbsd-dev libsasl2-dev libaudit-dev gawk
     cryptsetup-bin libacl1-dev rrdtool libkeyutils-dev nfs-common passwd xfsprogs btrfs-progs mariadb-client e2fsprogs
     allegro4-doc openmpi-doc netpbm podman docker.io libsdl1.2-dev libmoose-perl inn2 liburing-dev libzmq3-dev
-    binutils-common procps x11-utils x11-xserver-utils apt dpkg openssh-client bind9-utils samba-common-bin gawk
-    """.split()
-)
+    binutils-common procps x11-utils x11-xserver-utils apt dpkg openssh-client bind9-utils samba-common-bin
+    libarchive-dev
+"""
+MAN_PAGE_PACKAGES = tuple(_MAN_PAGE_PACKAGES.split())
 MESSAGE_PACKAGES = (
     "wesnoth-1.16-data",
     "gnome-control-center-data",

@@ -58,9 +58,7 @@ def held_out_pages() -> list[ManPage]:
 
 def held_out_names() -> set[str]:
     """The names of all pages in the test packages, with those that only refer to another page."""
-    return {
-        file.stem for package in TEST_PACKAGES for file in (unpacked(package) / "usr/share/man").glob("man*/*.gz")
-    }
+    return {file.stem for package in TEST_PACKAGES for file in (unpacked(package) / "usr/share/man").glob("man*/*.gz")}
 
 
 def translated_pages(language: str) -> list[ManPage]:

@@ -1,4 +1,4 @@
-"""A vocabulary of Unigram pieces for the corpus, with XLM-RoBERTa's special tokens and sentencepiece's normalization."""
+"""A Unigram vocabulary of the corpus, with XLM-RoBERTa's special tokens and sentencepiece's normalization."""
 
 import importlib
 import io

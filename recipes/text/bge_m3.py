@@ -1,0 +1,140 @@
+"""bge-m3-starter: dense, sparse and ColBERT vectors, trained together as in BGE-M3's paper (arXiv:2402.03216).
+
+.venv/bin/python -m recipes.text.bge_m3
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from recipes.text.data import Batch, Data
+from recipes.text.losses import agreement, contrast, likeness, ndcg
+from recipes.text.static import DIM as STATIC_DIM
+from recipes.text.static import Static, trained_static
+from recipes.text.student import BOS, DIM, EOS, RARITY, RARITY_SHARE, encoder, hidden_states
+from recipes.training import optimizers, train
+
+NAME = "bge-m3-starter"
+SEED = 3
+CONTEXT_LENGTH = 2048
+"""BGE-M3 has 8192 positions; their vectors alone would be 4 MB here."""
+N_STEPS = 700
+BATCH_TOKENS = 8192
+MAX_TOKENS = (48, 96, 160)
+TEMPERATURE = 0.05
+LEARNING_RATE = 3e-4
+MUON_LEARNING_RATE = 2e-3
+WEIGHTS = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}
+"""Of the scores in their sum, the paper's."""
+WITHOUT_WEIGHT = 4
+"""Ids below this one are special tokens, which sparse vectors leave out."""
+FIRST_SPARSE_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Three kinds of vectors of `n` texts."""
+
+    dense: Tensor
+    """[n, dim] unit vectors."""
+    sparse: Tensor
+    """[n, vocabulary] weights."""
+    colbert: Tensor
+    """[n, longest, dim] unit vectors of all tokens but the first; zeros where there is no token."""
+    mask: Tensor
+    """[n, longest] where there is one."""
+
+    def scores(self, documents: "Views") -> dict[str, Tensor]:
+        """[n queries, n documents] by kind, and their weighted sum `all`."""
+        found = {
+            "dense": self.dense @ documents.dense.T,
+            "sparse": self.sparse @ documents.sparse.T,
+            "colbert": self._late_interaction(documents),
+        }
+        return found | {"all": sum((WEIGHTS[kind] * found[kind] for kind in WEIGHTS), torch.zeros(()))}
+
+    def _late_interaction(self, documents: "Views") -> Tensor:
+        """Mean over the tokens of a query of their best match among a document's."""
+        n, longest, dim = self.colbert.shape
+        tokens = self.colbert[self.mask] @ documents.colbert.reshape(-1, dim).T
+        best = tokens.view(len(tokens), len(documents.mask), -1).masked_fill(~documents.mask, -1.0).amax(dim=2)
+        owners = torch.arange(n).repeat_interleave(self.mask.sum(dim=1))
+        return torch.zeros(n, len(documents.mask)).index_add(0, owners, best) / self.mask.sum(dim=1, keepdim=True)
+
+
+class BgeM3Student(nn.Module):
+    """The encoder and its heads."""
+
+    def __init__(self, static: Static, data: Data) -> None:
+        super().__init__()
+        self.encoder = encoder(static, data.rarity(), CONTEXT_LENGTH)
+        self.sparse_linear = nn.Linear(DIM, 1)
+        self.colbert_linear = nn.Linear(DIM, DIM)
+        with torch.no_grad():
+            self.sparse_linear.weight.zero_()
+            self.sparse_linear.weight[0, RARITY] = FIRST_SPARSE_WEIGHT / RARITY_SHARE
+            self.sparse_linear.bias.zero_()
+            self.colbert_linear.weight.copy_(torch.eye(DIM))
+            self.colbert_linear.weight[RARITY, RARITY] = 0.0
+            self.colbert_linear.bias.zero_()
+
+    def forward(self, rows: Sequence[Sequence[int]]) -> Views:
+        """Vectors of rows of token ids without special tokens."""
+        rows = [[BOS, *row, EOS] for row in rows]
+        hidden, mask = hidden_states(self.encoder, rows)
+        tokens = normalize(self.colbert_linear(hidden[:, 1:]), dim=-1) * mask[:, 1:, None]
+        weights = torch.relu(self.sparse_linear(hidden)).squeeze(-1) * mask
+        return Views(normalize(hidden[:, 0], dim=-1), self._by_token(rows, weights), tokens, mask[:, 1:])
+
+    def _by_token(self, rows: Sequence[Sequence[int]], weights: Tensor) -> Tensor:
+        """[n, vocabulary] the highest weight of each token among its places [n, longest] in a text."""
+        longest = weights.shape[1]
+        ids = torch.tensor([[*row, *[BOS] * (longest - len(row))] for row in rows])
+        highest = torch.zeros(len(rows), self.encoder.config.vocab_size).scatter_reduce(1, ids, weights, "amax")
+        return torch.cat([torch.zeros(len(rows), WITHOUT_WEIGHT), highest[:, WITHOUT_WEIGHT:]], dim=1)
+
+
+def losses(student: BgeM3Student, static: Static, batch: Batch) -> dict[str, Tensor]:
+    """Each score and their sum find the right document; each learns the ranking that the sum has.
+
+    To the paper's losses come the teacher's: its ranking for the sum, its vectors for the dense ones.
+    """
+    queries, documents = student(batch.queries), student(batch.documents)
+    scores = {kind: score / TEMPERATURE for kind, score in queries.scores(documents).items()}
+    ranking = scores["all"].detach().masked_fill(batch.same, float("-inf")).softmax(dim=1)
+    found = {kind: contrast(score, batch.same) for kind, score in scores.items()}
+    found["self"] = torch.stack([cross_entropy(scores[kind], ranking) for kind in WEIGHTS]).mean()
+    found["agreement"] = agreement(scores["dense"], batch)
+    found["likeness"] = likeness(queries.dense[:, :STATIC_DIM], batch.query_targets @ static.projection) + likeness(
+        documents.dense[:, :STATIC_DIM], batch.document_targets @ static.projection
+    )
+    return {"loss": sum(found.values(), torch.zeros(())), **found}
+
+
+def trained(data: Data) -> BgeM3Student:
+    """The trained student, from the state on disk if it is there."""
+    static = trained_static(data)
+    torch.manual_seed(SEED)
+    student = BgeM3Student(static, data)
+    print(f"{NAME}: before {validation_ndcg(student, data)}", flush=True)
+    train(
+        NAME,
+        student,
+        optimizers(student, lr=LEARNING_RATE, muon_lr=MUON_LEARNING_RATE),
+        lambda step: losses(student, static, data.batch(step, BATCH_TOKENS, MAX_TOKENS)),
+        n_steps=N_STEPS,
+    )
+    print(f"{NAME}: {validation_ndcg(student, data)}", flush=True)
+    return student
+
+
+@torch.no_grad()
+def validation_ndcg(student: BgeM3Student, data: Data) -> dict[str, float]:
+    """nDCG@10 of finding the validation pages among each other, by kind of score."""
+    batch = data.validation()
+    queries = student(batch.queries)
+    parts = [queries.scores(student([row])) for row in batch.documents]
+    return {kind: ndcg(torch.cat([part[kind] for part in parts], dim=1)) for kind in parts[0]}
