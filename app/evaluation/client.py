@@ -17,8 +17,8 @@ from app.evaluation.errors import EvaluationError
 
 TIMEOUT_S = 600.0
 """Of one request: a large model on a CPU takes minutes for a batch of pages."""
-LOADING_S = 3600.0
-"""How long a model may take to arrive from the hub and load."""
+BUSY_S = 120.0
+"""How long a request is sent again to a server that is busy."""
 NOT_OURS = "The answer is not one of a Manyvec server; is --url right?"
 SAFETENSORS = {"Accept": "application/x-safetensors"}
 
@@ -31,6 +31,8 @@ class ServedModel:
     family: str
     capabilities: frozenset[str]
     """`text:dense`, `image:multi_vector`, ..."""
+    state: str
+    """`unloaded`, `loading`, `ready`, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ class PictureFeatures:
 class ServerClient:
     """One server. Every method raises `EvaluationError` where the server does not answer as it should."""
 
-    def __init__(self, http: httpx2.Client, *, loading_s: float = LOADING_S) -> None:
+    def __init__(self, http: httpx2.Client, *, busy_s: float = BUSY_S) -> None:
         """`http` has the server's address and, if it needs one, the key."""
         self._http = http
-        self._loading_s = loading_s
+        self._busy_s = busy_s
 
     @classmethod
     @contextmanager
@@ -91,7 +93,10 @@ class ServerClient:
         """All that the server offers."""
         listed = self._json("GET", "/v1/models")
         try:
-            return [ServedModel(one["id"], one["family"], frozenset(one["capabilities"])) for one in listed["data"]]
+            return [
+                ServedModel(one["id"], one["family"], frozenset(one["capabilities"]), one["state"])
+                for one in listed["data"]
+            ]
         except (KeyError, TypeError) as error:
             raise EvaluationError(NOT_OURS) from error
 
@@ -103,6 +108,15 @@ class ServerClient:
             names = ", ".join(model.name for model in models)
             raise EvaluationError(f"The server has no model {name}. It serves: {names}.")
         return found
+
+    def load(self, name: str) -> None:
+        """Wait until a model is ready, however long it takes to arrive from the hub."""
+        path = f"/models/{name}/load"
+        response = self._send("POST", path)
+        while response.status_code == httpx2.codes.SERVICE_UNAVAILABLE and self.model(name).state == "loading":
+            time.sleep(_retry_after_s(response))
+            response = self._send("POST", path)
+        _raise_for_error(path, response)
 
     def vectors(self, model: str, texts: Sequence[str], *, is_query: bool) -> FloatArray:
         """Dense vectors [n_texts, dim]."""
@@ -171,18 +185,14 @@ class ServerClient:
         return load(content), json.loads(header["__metadata__"]["metadata"])
 
     def _answer(self, method: str, path: str, **request: Any) -> httpx2.Response:
-        """Waits while a model is being loaded."""
-        patience = time.monotonic() + self._loading_s
-        while True:
+        """Sends a request again while the server is busy."""
+        patience = time.monotonic() + self._busy_s
+        response = self._send(method, path, **request)
+        while response.status_code == httpx2.codes.SERVICE_UNAVAILABLE and time.monotonic() < patience:
+            time.sleep(_retry_after_s(response))
             response = self._send(method, path, **request)
-            if response.status_code != httpx2.codes.SERVICE_UNAVAILABLE or time.monotonic() > patience:
-                break
-            time.sleep(float(response.headers.get("Retry-After", 1)))
-        if response.is_success:
-            return response
-        if response.status_code == httpx2.codes.UNAUTHORIZED:
-            raise EvaluationError("The server wants a key: pass --api-key KEY, or set API_KEY.")
-        raise EvaluationError(f"{path} answered {response.status_code}: {_message(response)}")
+        _raise_for_error(path, response)
+        return response
 
     def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
         try:
@@ -194,6 +204,17 @@ class ServerClient:
             raise EvaluationError(
                 f"No server answers at {address}. Start one with `make run`, or name another with --url."
             ) from error
+
+
+def _raise_for_error(path: str, response: httpx2.Response) -> None:
+    if response.status_code == httpx2.codes.UNAUTHORIZED:
+        raise EvaluationError("The server wants a key: pass --api-key KEY, or set API_KEY.")
+    if not response.is_success:
+        raise EvaluationError(f"{path} answered {response.status_code}: {_message(response)}")
+
+
+def _retry_after_s(response: httpx2.Response) -> float:
+    return float(response.headers.get("Retry-After", 1))
 
 
 def _message(response: httpx2.Response) -> str:

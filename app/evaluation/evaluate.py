@@ -65,6 +65,11 @@ def evaluate(
         suited = [model for model, names in chosen if name in names]
         if suited:
             evaluation = read(folder)
-            rows = [row for model in suited for row in evaluation.evaluate(client, model)]
+            rows = [row for model in suited for row in _rows(client, model, evaluation)]
             tables.append(Table(evaluation.title, evaluation.note, [*rows, *evaluation.anchors()]))
     return tables
+
+
+def _rows(client: ServerClient, model: ServedModel, evaluation: Evaluation) -> list[Row]:
+    client.load(model.name)
+    return evaluation.evaluate(client, model)

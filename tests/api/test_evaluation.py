@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from app.core.errors import ModelLoadError
 from app.evaluation.client import ServerClient
 from app.evaluation.errors import EvaluationError
 from app.evaluation.evaluate import evaluate
@@ -120,10 +121,9 @@ def test_a_server_that_wants_a_key() -> None:
 
 
 def test_a_model_that_cannot_be_loaded(sets: Path) -> None:
-    from app.core.errors import ModelLoadError
-
     loader = FakeLoader(broken=ModelLoadError("The checkpoint is not there."))
-    with TestClient(create_app(Settings.model_construct(), loader=loader)) as http:
-        client = ServerClient(http, loading_s=0)
-        with pytest.raises(EvaluationError, match="The checkpoint is not there"):
-            evaluate(client, ["bge-m3"], folder=sets)
+    with (
+        TestClient(create_app(Settings.model_construct(), loader=loader)) as http,
+        pytest.raises(EvaluationError, match="The checkpoint is not there"),
+    ):
+        evaluate(ServerClient(http), ["bge-m3"], folder=sets)

@@ -6,25 +6,38 @@ import pytest
 from app.evaluation.client import ServerClient
 from app.evaluation.errors import EvaluationError
 
+BUSY = httpx2.Response(503, headers={"Retry-After": "0"}, json={"detail": "Later."})
 
-def client(*answers: httpx2.Response, loading_s: float = 60) -> ServerClient:
+
+def client(*answers: httpx2.Response, busy_s: float = 60) -> ServerClient:
     """Of a server that gives these answers, one after the other."""
     left = iter(answers)
     transport = httpx2.MockTransport(lambda _: next(left))
-    return ServerClient(httpx2.Client(transport=transport, base_url="http://server"), loading_s=loading_s)
+    return ServerClient(httpx2.Client(transport=transport, base_url="http://server"), busy_s=busy_s)
+
+
+def listed(state: str) -> httpx2.Response:
+    model = {"id": "a", "family": "e5", "capabilities": ["text:dense"], "state": state}
+    return httpx2.Response(200, json={"data": [model]})
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    (found,) = client(BUSY, BUSY, listed("ready")).models()
+    assert (found.name, found.family, found.capabilities, found.state) == ("a", "e5", {"text:dense"}, "ready")
+
+
+def test_but_not_for_ever() -> None:
+    with pytest.raises(EvaluationError, match=r"/v1/models answered 503: Later\."):
+        client(BUSY, busy_s=0).models()
 
 
 def test_it_waits_while_a_model_is_loaded() -> None:
-    busy = httpx2.Response(503, headers={"Retry-After": "0"}, json={"detail": "Loading."})
-    model = {"id": "a", "family": "e5", "capabilities": ["text:dense"]}
-    (found,) = client(busy, busy, httpx2.Response(200, json={"data": [model]})).models()
-    assert (found.name, found.family, found.capabilities) == ("a", "e5", {"text:dense"})
+    client(BUSY, listed("loading"), BUSY, listed("loading"), httpx2.Response(200), busy_s=0).load("a")
 
 
-def test_it_does_not_wait_for_ever() -> None:
-    busy = httpx2.Response(503, headers={"Retry-After": "0"}, json={"detail": "Loading."})
-    with pytest.raises(EvaluationError, match=r"/v1/models answered 503: Loading\."):
-        client(busy, loading_s=-1).models()
+def test_it_does_not_wait_for_a_model_that_cannot_be_loaded() -> None:
+    with pytest.raises(EvaluationError, match=r"/models/a/load answered 503: Later\."):
+        client(BUSY, listed("loading"), BUSY, listed("failed")).load("a")
 
 
 @pytest.mark.parametrize(
