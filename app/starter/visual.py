@@ -92,12 +92,12 @@ def build_colqwen2_5(
     """Write a checkpoint with the files of `vidore/colqwen2.5-v0.2` merged into its base, of the given shapes."""
     tokenizer = qwen2_tokenizer()
     config = Qwen2_5_VLConfig(
-        **_qwen_tokens(tokenizer),
-        text_config={**text, "vocab_size": _rounded(len(tokenizer))},
+        **qwen_tokens(tokenizer),
+        text_config={**text, "vocab_size": rounded(len(tokenizer))},
         vision_config=dict(vision),
     )
     _write(folder, ColQwen2_5(config), tokenizer, seed=25, names=QWEN_NAMES)
-    _write_json(folder / "preprocessor_config.json", {**QWEN_IMAGES, "processor_class": "ColQwen2_5_Processor"})
+    write_json(folder / "preprocessor_config.json", {**QWEN_IMAGES, "processor_class": "ColQwen2_5_Processor"})
     write_card(folder, title="ColQwen2.5", original="vidore/colqwen2.5-v0.2", library="colpali")
 
 
@@ -105,12 +105,12 @@ def build_colqwen2(folder: Path) -> None:
     """Write a checkpoint with the files of `vidore/colqwen2-v1.0` merged into its base."""
     tokenizer = qwen2_tokenizer()
     config = Qwen2VLConfig(
-        **_qwen_tokens(tokenizer),
-        text_config={**QWEN_TEXT, "vocab_size": _rounded(len(tokenizer))},
+        **qwen_tokens(tokenizer),
+        text_config={**QWEN_TEXT, "vocab_size": rounded(len(tokenizer))},
         vision_config={"depth": 2, "embed_dim": DIM, "hidden_size": DIM, "mlp_ratio": 2, "num_heads": 4},
     )
     _write(folder, ColQwen2(config), tokenizer, seed=2, names=QWEN_NAMES)
-    _write_json(folder / "preprocessor_config.json", {**QWEN_IMAGES, "processor_class": "ColQwen2Processor"})
+    write_json(folder / "preprocessor_config.json", {**QWEN_IMAGES, "processor_class": "ColQwen2Processor"})
     write_card(folder, title="ColQwen2", original="vidore/colqwen2-v1.0", library="colpali")
 
 
@@ -126,7 +126,7 @@ def build_colpali(folder: Path) -> None:
             "model_type": "gemma",
             "num_key_value_heads": 1,
             "head_dim": 16,
-            "vocab_size": _rounded(len(tokenizer)),
+            "vocab_size": rounded(len(tokenizer)),
         },
         vision_config={
             "model_type": "siglip_vision_model",
@@ -140,17 +140,18 @@ def build_colpali(folder: Path) -> None:
         },
     )
     _write(folder, ColPali(config), tokenizer, seed=13, names=COLPALI_NAMES, head="model.language_model.lm_head.weight")
-    _write_json(folder / "preprocessor_config.json", COLPALI_IMAGES)
+    write_json(folder / "preprocessor_config.json", COLPALI_IMAGES)
     write_card(folder, title="ColPali", original="vidore/colpali-v1.3", library="colpali")
 
 
-def _qwen_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+def qwen_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """What a configuration says of the tokens that stand for pictures."""
     tokens = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"}
     tokens |= {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}
     return {name: tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
 
 
-def _rounded(vocabulary_size: int) -> int:
+def rounded(vocabulary_size: int) -> int:
     """Up to a multiple of 64, as embeddings usually are."""
     return -(-vocabulary_size // 64) * 64
 
@@ -164,12 +165,23 @@ def _write(
     names: Mapping[str, str],
     head: str | None = None,
 ) -> None:
-    """Write weights, configuration and tokenizer; under `head` a copy of the embeddings, for colpali-engine."""
     randomize(model, seed)
+    save_visual(folder, model, tokenizer, names=names, head=head)
+
+
+def save_visual(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    names: Mapping[str, str],
+    head: str | None = None,
+) -> None:
+    """Write weights, configuration and tokenizer; under `head` a copy of the embeddings, for colpali-engine."""
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    weights = {_published(name, names): weight for name, weight in model.state_dict().items()}
+    weights = {_published(name, names): weight.detach().contiguous() for name, weight in model.state_dict().items()}
     if head is not None:
         weights[head] = model.get_input_embeddings().weight.detach().clone()
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -181,5 +193,6 @@ def _published(name: str, names: Mapping[str, str]) -> str:
     return name
 
 
-def _write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """As the configuration files of the hub are laid out."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -32,15 +32,19 @@ class Page:
 
     image: Image.Image
     marks: list[Mark] = field(default_factory=list)
+    letters: list[Mark] = field(default_factory=list)
+    """Each letter of the words, in small letters; as wide as its advance, as high as its word."""
 
     def resized(self, width: int, height: int, filter_: Image.Resampling) -> "Page":
         """The page at another size, its marks moved along."""
         across, down = width / self.image.width, height / self.image.height
-        marks = [
-            Mark(mark.names, (mark.box[0] * across, mark.box[1] * down, mark.box[2] * across, mark.box[3] * down))
-            for mark in self.marks
-        ]
-        return Page(self.image.resize((width, height), filter_), marks)
+
+        def moved(marks: Sequence[Mark]) -> list[Mark]:
+            return [
+                Mark(m.names, (m.box[0] * across, m.box[1] * down, m.box[2] * across, m.box[3] * down)) for m in marks
+            ]
+
+        return Page(self.image.resize((width, height), filter_), moved(self.marks), moved(self.letters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,10 @@ class Renderer:
         left, top, right, bottom = face.getbbox(text, anchor="ls")
         box = (x + left, baseline + top, x + right, baseline + bottom)
         self.page.marks.append(Mark((name,) if name.isalpha() else (), box))
+        ends = [face.getlength(text[: index + 1]) for index in range(len(text))]
+        for letter, start, end in zip(text.lower(), [0.0, *ends], ends, strict=False):
+            if letter.isalpha():
+                self.page.letters.append(Mark((letter,), (x + start, box[1], x + end, box[3])))
 
     def sentence(self, n_words: int) -> list[str]:
         text = [self.word() + PUNCTUATION[self.random.integers(len(PUNCTUATION))] for _ in range(n_words)]
@@ -190,7 +198,9 @@ class Renderer:
         for row in range(n_rows):
             y = top + row * row_height
             if row == 0:
-                self._draw.rectangle((left, y, left + n_columns * cell, y + row_height), _mixed(self.style.accent, 0.75))
+                self._draw.rectangle(
+                    (left, y, left + n_columns * cell, y + row_height), _mixed(self.style.accent, 0.75)
+                )
             for column in range(n_columns):
                 text = self.word().capitalize() if row == 0 or column == 0 else self.number()
                 self._cell(text, left + column * cell, y, cell)
@@ -243,7 +253,9 @@ class Renderer:
     def callout(self, left: int, top: int, width: int, bottom: int) -> int:
         """Light words on a dark ground, or dark ones on a pale ground."""
         dark = self.random.random() < 0.5
-        ground, ink = (self.style.accent, (255, 255, 255)) if dark else (_mixed(self.style.accent, 0.85), self.style.ink)
+        ground, ink = (
+            (self.style.accent, (255, 255, 255)) if dark else (_mixed(self.style.accent, 0.85), self.style.ink)
+        )
         size = int(self.style.size * self.random.uniform(1.0, 1.5))
         height = int(size * 2.2)
         if top + height > bottom:

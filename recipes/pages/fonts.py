@@ -28,7 +28,18 @@ PACKAGES = (
     "fonts-vollkorn",
     "fonts-croscore",
 )
-UNREADABLE = ("D050000L", "StandardSymbols", "Z003", "Initials", "MathTeX", "Thin", "Hairline", "Keyboard", "Black", "Ultra")
+UNREADABLE = (
+    "D050000L",
+    "StandardSymbols",
+    "Z003",
+    "Initials",
+    "MathTeX",
+    "Thin",
+    "Hairline",
+    "Keyboard",
+    "Black",
+    "Ultra",
+)
 """In names of faces without Latin letters, and of those that ordinary documents do not use."""
 
 HELD_OUT = ("Caladea-Regular", "OpenSans-Regular", "Cousine-Regular")

@@ -5,34 +5,56 @@ compare them). The language model takes no part yet: it starts as the identity, 
 checkpoint's input of the second part.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-from recipes.pages.drawing import Page, Renderer, random_style
+from recipes.pages.drawing import Mark, Page, Renderer, random_style
 from recipes.pages.fonts import faces
 from recipes.pages.labels import BACKGROUND, labels
-from recipes.pages.spelling import Spelling
+from recipes.pages.spelling import N_FEATURES, Spelling
 from recipes.pages.words import Words
 
 SCALE = 20.0
 """Of cosines before the softmax."""
 
 BACKGROUND_WEIGHT = 0.15
+SPELLING_WEIGHT = 20.0
+"""Of a mean over some thousand features, most of which a word does not have."""
 DIM = 128
 FILTERS = (2, 3, 3, 1)  # Pillow's bilinear, bicubic, Lanczos.
 
-Tower = Callable[[Tensor], Tensor]
-"""Pixels [n, 3, height, width] -> features [n * n_tokens, hidden], pages one after the other in row-major order."""
+LETTERS = {letter: index + 1 for index, letter in enumerate(ascii_lowercase)}
+
+
+class Tower(nn.Module):
+    """A vision tower on whole batches of pages of one size."""
+
+    token_side: int
+    """Pixels of a page across one visual token."""
+    patch_side: int
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels [n, 3, height, width] from 0 to 255 -> features of tokens and, from a layer in the middle, of patches.
+
+        [n * n_tokens, hidden] and [n * n_patches, width], both pages after pages in row-major order.
+        """
+        raise NotImplementedError
 
 
 class Reader(nn.Module):
-    """Vision tower, projection and the words that it tells apart."""
+    """Vision tower, projection and the words that it tells apart.
 
-    def __init__(self, tower: nn.Module, hidden: int, words: Words, norm: nn.Module) -> None:
+    Three losses, from easy to hard, without the first two of which it does not begin to read: which letters lie on a
+    patch, how the word on a token is spelled, which word it is.
+    """
+
+    def __init__(self, tower: Tower, width: int, hidden: int, words: Words, norm: nn.Module) -> None:
         super().__init__()
         self.tower = tower
         self.norm = norm
@@ -40,7 +62,10 @@ class Reader(nn.Module):
         self.projection = nn.Linear(hidden, DIM)
         self.spelling = Spelling(words.drawn, hidden)
         self.background = nn.Parameter(torch.randn(hidden))
+        self.letter_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(LETTERS) + 1))
+        self.spelling_head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, N_FEATURES))
         self.classes = {word: index + 1 for index, word in enumerate(words.drawn)}
+        self._table = torch.cat((torch.zeros(1, N_FEATURES), self.spelling.table()))
 
     def words(self) -> Tensor:
         """Unit vectors of the classes [n_classes, DIM], the background's first."""
@@ -49,26 +74,62 @@ class Reader(nn.Module):
     def project(self, hidden: Tensor) -> Tensor:
         return normalize(self.projection(self.norm(hidden)), dim=-1)
 
-    def losses(self, pages: Sequence[Page], side: int) -> Mapping[str, Tensor]:
-        """Of pages of one size whose tokens are squares of `side` pixels."""
-        width, height = pages[0].image.size
-        columns, rows = width // side, height // side
-        found = [labels(page.marks, self.classes, columns, rows, side) for page in pages]
-        tokens = torch.from_numpy(np.concatenate([each.tokens + i * rows * columns for i, each in enumerate(found)]))
-        kinds = torch.from_numpy(np.concatenate([each.classes for each in found]))
-        weights = torch.from_numpy(np.concatenate([each.weights for each in found]))
-        vectors = self.project(self.tower(pixels(pages)))
-        logits = SCALE * vectors @ self.words().T
-        weights = torch.where(kinds == BACKGROUND, BACKGROUND_WEIGHT * weights, weights)
-        loss = -(logits.log_softmax(-1)[tokens, kinds] * weights).sum() / weights.sum()
-        with torch.no_grad():
-            text = kinds != BACKGROUND
-            right = torch.zeros(len(logits), dtype=torch.bool)
-            best = logits.argmax(-1)
-            right[tokens[text]] = False
-            right[tokens[text][best[tokens[text]] == kinds[text]]] = True
-            read = right[tokens[text].unique()].float().mean()
-        return {"loss": loss, "read": read}
+    def losses(self, pages: Sequence[Page]) -> Mapping[str, Tensor]:
+        """Of pages of one size, and the share of words that are read right."""
+        tokens, patches = self.tower(pixels(pages))
+        letters = _gathered([page.letters for page in pages], LETTERS, pages, self.tower.patch_side)
+        letter_loss = _cross_entropy(self.letter_head(patches), letters)
+        found = _gathered([page.marks for page in pages], self.classes, pages, self.tower.token_side)
+        spelling_loss = self._spelling_loss(tokens, found)
+        logits = SCALE * self.project(tokens) @ self.words().T
+        word_loss = _cross_entropy(logits, found)
+        loss = word_loss + letter_loss + spelling_loss
+        return {
+            "loss": loss,
+            "letter": letter_loss.detach(),
+            "spelling": spelling_loss.detach(),
+            "word": word_loss.detach(),
+            "read": _read(logits.detach(), found),
+        }
+
+    def _spelling_loss(self, tokens: Tensor, found: "Found") -> Tensor:
+        shares = torch.zeros(len(tokens), N_FEATURES)
+        shares.index_add_(0, found.tokens, found.weights[:, None] * self._table[found.classes])
+        text = found.tokens[found.classes != BACKGROUND].unique()
+        return SPELLING_WEIGHT * binary_cross_entropy_with_logits(self.spelling_head(tokens[text]), shares[text])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`Labels` of several pages."""
+
+    tokens: Tensor
+    classes: Tensor
+    weights: Tensor
+
+
+def _gathered(marks: Sequence[Sequence[Mark]], classes: Mapping[str, int], pages: Sequence[Page], side: int) -> Found:
+    columns, rows = pages[0].image.width // side, pages[0].image.height // side
+    found = [labels(each, classes, columns, rows, side) for each in marks]
+    tokens = np.concatenate([each.tokens + index * rows * columns for index, each in enumerate(found)])
+    kinds = np.concatenate([each.classes for each in found])
+    weights = np.concatenate([each.weights for each in found])
+    return Found(torch.from_numpy(tokens), torch.from_numpy(kinds), torch.from_numpy(weights))
+
+
+def _cross_entropy(logits: Tensor, found: Found) -> Tensor:
+    """Mean over what is labelled; the background, of which there is much, counts less."""
+    weights = torch.where(found.classes == BACKGROUND, BACKGROUND_WEIGHT * found.weights, found.weights)
+    return -(logits.log_softmax(-1)[found.tokens, found.classes] * weights).sum() / weights.sum()
+
+
+def _read(logits: Tensor, found: Found) -> Tensor:
+    """Share of tokens with words whose nearest word is one of theirs."""
+    text = found.classes != BACKGROUND
+    right = torch.zeros(len(logits))
+    hits = logits.argmax(-1)[found.tokens] == found.classes
+    right[found.tokens[text & hits]] = 1
+    return right[found.tokens[text].unique()].mean()
 
 
 def pixels(pages: Sequence[Page]) -> Tensor:

@@ -27,6 +27,13 @@ class Spelling(nn.Module):
         nn.init.normal_(self.letters.weight, std=0.3)
         self._bags, self._offsets = _bags(self._features)
 
+    def table(self) -> Tensor:
+        """What each word has: ones and zeros [n_words, N_FEATURES]."""
+        table = torch.zeros(len(self._features), N_FEATURES)
+        for row, found in zip(table, self._features, strict=True):
+            row[found] = 1
+        return table
+
     def forward(self) -> Tensor:
         """Of the words that it was made for."""
         return self._vectors(self._bags, self._offsets)

@@ -1,0 +1,107 @@
+"""Makes `models/starter/colpali-starter`.
+
+.venv/bin/python -m recipes.pages.colpali
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+from transformers.models.paligemma.configuration_paligemma import PaliGemmaConfig
+
+from app.families.colpali import ColPali
+from app.starter.visual import COLPALI_IMAGES, COLPALI_NAMES, rounded, save_visual, write_json
+from app.starter.visual_tokenizers import gemma_tokenizer
+from recipes import STARTER
+from recipes.pages.curriculum import Stage, train_reader
+from recipes.pages.qwen_export import LARGEST_VOCABULARY, token_vectors
+from recipes.pages.reader import Reader
+from recipes.pages.siglip_tower import PATCH, PATCHES_A_SIDE, SiglipTower
+from recipes.pages.words import Words, words
+
+NAME = "colpali-starter"
+SEED = 13
+DIM = 192
+DEPTH = 5
+HIDDEN = 96
+"""Width of the language model: small, because the file has its table of words twice."""
+
+PIECES = ((210, 105), (168, 147), (252, 84))
+STAGES = (
+    Stage(1000, PIECES, n=16, smallest=17),
+    Stage(4000, PIECES, n=16, smallest=11),
+    Stage(5000, ((420, 210), (336, 252), (252, 336)), n=4, smallest=11),
+    Stage(5600, ((672, 672),), n=1, smallest=11),
+)
+
+
+def reader() -> Reader:
+    """The vision tower and the words, trained as far as they are not yet."""
+    torch.manual_seed(SEED)
+    vocabulary = words()
+    untrained = Reader(SiglipTower(DEPTH, DIM, HIDDEN), DIM, HIDDEN, vocabulary, nn.RMSNorm(HIDDEN, eps=1e-6))
+    train_reader(NAME, untrained, vocabulary, STAGES, SEED)
+    return untrained
+
+
+def colpali(trained: Reader, vocabulary: Words) -> tuple[ColPali, PreTrainedTokenizerBase]:
+    """The reader as a whole ColPali. Its language model adds nothing to what goes through it."""
+    tower = trained.tower
+    assert isinstance(tower, SiglipTower)
+    every = [*vocabulary.drawn, *vocabulary.unseen]
+    tokenizer = gemma_tokenizer(every, LARGEST_VOCABULARY, bare=every)
+    vision = tower.vision.config
+    config = PaliGemmaConfig(
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        projection_dim=HIDDEN,
+        hidden_size=HIDDEN,
+        text_config={
+            "model_type": "gemma",
+            "hidden_size": HIDDEN,
+            "intermediate_size": 2 * HIDDEN,
+            "num_hidden_layers": 1,
+            "num_attention_heads": HIDDEN // 32,
+            "num_key_value_heads": 1,
+            "head_dim": 32,
+            "vocab_size": rounded(len(tokenizer)),
+        },
+        vision_config={"model_type": "siglip_vision_model", **vision.to_diff_dict()},
+    )
+    torch.manual_seed(0)
+    model = ColPali(config)
+    model.vision_tower.load_state_dict(tower.vision.state_dict())
+    model.multi_modal_projector.linear.load_state_dict(tower.projector.state_dict())
+    _load_language_model(model, trained, tokenizer)
+    return model, tokenizer
+
+
+@torch.no_grad()
+def _load_language_model(model: ColPali, trained: Reader, tokenizer: PreTrainedTokenizerBase) -> None:
+    for layer in model.language_model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    # Gemma's norms multiply by 1 + weight, and its embeddings are multiplied by the root of their width.
+    model.language_model.norm.weight.copy_(trained.norm.weight - 1)
+    model.custom_text_proj.load_state_dict(trained.projection.state_dict())
+    embeddings: nn.Parameter = model.get_input_embeddings().weight
+    embeddings[:] = trained.background / HIDDEN**0.5
+    embeddings[: len(tokenizer)] = token_vectors(trained, tokenizer) / HIDDEN**0.5
+
+
+def write(folder: Path, model: ColPali, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write the checkpoint's files, in half precision."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_visual(folder, model.half(), tokenizer, names=COLPALI_NAMES, head="model.language_model.lm_head.weight")
+    side = PATCH * PATCHES_A_SIDE
+    images = {**COLPALI_IMAGES, "image_seq_length": PATCHES_A_SIDE**2, "size": {"height": side, "width": side}}
+    write_json(folder / "preprocessor_config.json", images)
+
+
+def main() -> None:
+    """Train, write the checkpoint."""
+    write(STARTER / NAME, *colpali(reader(), words()))
+
+
+if __name__ == "__main__":
+    main()

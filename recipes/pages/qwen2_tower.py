@@ -1,0 +1,69 @@
+"""Qwen2-VL's vision tower as it is trained: transformers' module on whole batches of pages of one size."""
+
+import torch
+from torch import Tensor, nn
+from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+
+from app.starter.visual import PATCH, QWEN_IMAGES
+from recipes.pages.reader import Tower
+
+MERGE = 2
+TOKEN_SIDE = MERGE * PATCH
+"""Pixels of a page across one visual token."""
+
+RESIDUAL_GAIN = 0.3
+"""Of the matrices that add to the residual stream, at the start."""
+
+
+class Qwen2Tower(Tower):
+    """Qwen2-VL's."""
+
+    token_side = TOKEN_SIDE
+    patch_side = PATCH
+
+    def __init__(self, depth: int, dim: int, mlp_ratio: int = 3) -> None:
+        super().__init__()
+        config = Qwen2VLVisionConfig(
+            depth=depth, embed_dim=dim, hidden_size=dim, mlp_ratio=mlp_ratio, num_heads=dim // 32, patch_size=PATCH
+        )
+        config._attn_implementation = "sdpa"
+        self.visual = Qwen2VisionTransformerPretrainedModel(config)
+        # A still image is two equal frames to Qwen's convolution; one matrix does with half of the numbers.
+        self.visual.patch_embed = nn.Linear(3 * PATCH**2, dim, bias=False)
+        for module in self.visual.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            for block in self.visual.blocks:
+                block.attn.proj.weight.mul_(RESIDUAL_GAIN)
+                block.mlp.fc2.weight.mul_(RESIDUAL_GAIN)
+
+        self._middle: list[Tensor] = []
+        self.visual.blocks[depth // 2].register_forward_hook(lambda *call: self._middle.append(call[2]))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        n, _, height, width = pixels.shape
+        rows, columns = height // TOKEN_SIDE, width // TOKEN_SIDE
+        grid = torch.tensor([[1, rows * MERGE, columns * MERGE]] * n)
+        self._middle.clear()
+        tokens: Tensor = self.visual(patches(pixels), grid_thw=grid).pooler_output
+        (middle,) = self._middle
+        in_rows = middle.view(n, rows, columns, MERGE, MERGE, -1).transpose(2, 3).flatten(0, 4)
+        return tokens, in_rows
+
+
+def patches(pixels: Tensor) -> Tensor:
+    """[n, 3, height, width] from 0 to 255 -> normalized rows [n * n_patches, 3 * PATCH**2] in Qwen's order.
+
+    The four patches of a visual token follow each other.
+    """
+    n, _, height, width = pixels.shape
+    mean = torch.tensor(QWEN_IMAGES["image_mean"]).view(3, 1, 1) * 255
+    deviation = torch.tensor(QWEN_IMAGES["image_std"]).view(3, 1, 1) * 255
+    split = ((pixels - mean) / deviation).view(
+        n, 3, height // TOKEN_SIDE, MERGE, PATCH, width // TOKEN_SIDE, MERGE, PATCH
+    )
+    return split.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(-1, 3 * PATCH**2)
