@@ -1,7 +1,5 @@
 """The training's pictures, drawn once and kept on disk."""
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +23,6 @@ def training_pictures() -> NDArray[np.uint8]:
             if (number + 1) % 1000 == 0:
                 print(f"drawn {number + 1} of {N_PICTURES} pictures", flush=True)
         pictures.flush()
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return mapped

@@ -1,15 +1,14 @@
-"""Self-supervised losses: the student's view of a picture against the teacher's other view of it.
+"""Self-supervised losses over two views of the same pictures.
 
-- Whole picture: the class tokens of two views must find each other among the batch (InfoNCE with a momentum teacher, as
-  in MoCo v3: Chen et al., arXiv:2104.02057, but without heads, on the vectors that are served).
-- Patches: each patch must predict to which of the prototypes the teacher assigns the same place in the other view, where
-  patches of the student's input are masked (iBOT: Zhou et al., arXiv:2111.07832; assignments by Sinkhorn-Knopp as in
-  SwAV and DINOv2: arXiv:2006.09882, arXiv:2304.07193; places matched by geometry as in PixPro: arXiv:2011.10043).
-
-The teacher is the exponential moving average of the student (arXiv:2006.07733).
+- Whole picture: the vectors of two views must find each other among the batch's (InfoNCE as in SimCLR: Chen et al.,
+  arXiv:2002.05709, but on the served vectors, without a head). Once for class tokens, once for the means of the
+  patches: the means learn faster, and the class token learns from better patches.
+- Patches: each must predict to which prototypes the same place belongs in the other view (assignments by
+  Sinkhorn-Knopp as in SwAV: Caron et al., arXiv:2006.09882; places matched by geometry as in PixPro: Xie et al.,
+  arXiv:2011.10043). Some patches are masked, so that it takes their surroundings (as in iBOT: Zhou et al.,
+  arXiv:2111.07832).
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -27,71 +26,64 @@ class Features:
     patches: Tensor
     """[n, dim, rows, columns]"""
 
+    def half(self, index: int) -> "Features":
+        """Those of the first or of the second view, where both were computed in one batch."""
+        return Features(self.whole.chunk(2)[index], self.patches.chunk(2)[index])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    whole: float = 1.0
-    patches: float = 1.0
+    means: float = 1.0
+    patches: float = 0.5
     temperature: float = 0.1
-    patch_temperature: float = 0.1
-    teacher_temperature: float = 0.05
-    masked: float = 0.3
-    """Share of the student's patches"""
-    momentum: float = 0.99
+    target_temperature: float = 0.05
+    """Of the patches' targets: sharper than the predictions"""
+    masked: float = 0.15
+    """Share of the patches"""
 
 
-class SelfDistillation(nn.Module):
-    """Student, teacher and the patches' prototypes: all that a training saves."""
+class SelfSupervision(nn.Module):
+    """The model and the patches' prototypes: all that is trained."""
 
-    def __init__(self, student: DINOv3ViTModel, n_prototypes: int, weights: Weights) -> None:
+    def __init__(self, model: DINOv3ViTModel, n_prototypes: int, weights: Weights) -> None:
         super().__init__()
-        self.student = student
-        self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
-        self.prototypes = nn.Parameter(torch.randn(n_prototypes, student.config.hidden_size))
+        self.model = model
+        self.prototypes = nn.Parameter(torch.randn(n_prototypes, model.config.hidden_size))
         self.weights = weights
 
     def losses(self, first: Views, second: Views) -> dict[str, Tensor]:
-        """`loss` and its parts for two views of the same pictures."""
-        with torch.no_grad():
-            targets = [features(self.teacher, view.pixels) for view in (first, second)]
-        seen = [features(self.student, view.pixels, self._mask(view.pixels)) for view in (first, second)]
-        pairs = ((seen[0], targets[1], first, second), (seen[1], targets[0], second, first))
-        whole = torch.stack([self._whole(a.whole, b.whole) for a, b, _, _ in pairs]).mean()
-        patches = torch.stack([self._patches(a, b, source, target) for a, b, source, target in pairs]).mean()
-        loss = self.weights.whole * whole + self.weights.patches * patches
-        return {"loss": loss, "whole": whole, "patches": patches}
-
-    @torch.no_grad()
-    def follow(self, momentum: float | None = None) -> None:
-        """Move the teacher towards the student."""
-        share = 1 - (self.weights.momentum if momentum is None else momentum)
-        for slow, fast in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            slow.lerp_(fast, share)
+        """`loss` and its parts for two views of the same pictures, of equal size."""
+        both = torch.cat([first.pixels, second.pixels])
+        found = features(self.model, both, self._mask(both))
+        one, other = found.half(0), found.half(1)
+        whole = self._matching(one.whole, other.whole)
+        means = self._matching(one.patches.mean(dim=(2, 3)), other.patches.mean(dim=(2, 3)))
+        patches = (self._dense(one, other, first, second) + self._dense(other, one, second, first)) / 2
+        loss = whole + self.weights.means * means + self.weights.patches * patches
+        return {"loss": loss, "whole": whole, "means": means, "patches": patches}
 
     def _mask(self, pixels: Tensor) -> Tensor:
-        """[n, n_patches], true with the share that is masked; half of the views are whole."""
-        size = self.student.config.patch_size
-        n_patches = (pixels.shape[2] // size) * (pixels.shape[3] // size)
-        share = self.weights.masked * 2 * (torch.rand(len(pixels), 1) < 0.5)
-        return torch.rand(len(pixels), n_patches) < share
+        """[n, n_patches], true where a patch is replaced by the mask token."""
+        size = self.model.config.patch_size
+        return torch.rand(len(pixels), (pixels.shape[2] // size) * (pixels.shape[3] // size)) < self.weights.masked
 
-    def _whole(self, student: Tensor, teacher: Tensor) -> Tensor:
-        scores = normalize(student, dim=-1) @ normalize(teacher, dim=-1).T / self.weights.temperature
-        return cross_entropy(scores, torch.arange(len(scores)))
+    def _matching(self, one: Tensor, other: Tensor) -> Tensor:
+        """InfoNCE both ways between rows [n, dim]."""
+        scores = normalize(one, dim=-1) @ normalize(other, dim=-1).T / self.weights.temperature
+        own = torch.arange(len(scores))
+        return (cross_entropy(scores, own) + cross_entropy(scores.T, own)) / 2
 
-    def _patches(self, student: Features, teacher: Features, source: Views, target: Views) -> Tensor:
-        rows, columns = student.patches.shape[2:]
-        places = carried(patch_centers(rows, columns), source.placement, target.placement)
+    def _dense(self, given: Features, target: Features, source: Views, destination: Views) -> Tensor:
+        """Cross-entropy of the prototypes that patches predict and those of their places in the other view."""
+        places = carried(patch_centers(*given.patches.shape[2:]), source.placement, destination.placement)
         inside = places.abs().amax(dim=-1) < 1
-        found = grid_sample(teacher.patches, places[:, None], padding_mode="border", align_corners=False)
-        wanted = found[:, :, 0].transpose(1, 2)[inside]
-        given = student.patches.flatten(2).transpose(1, 2)[inside]
+        there = grid_sample(target.patches.detach(), places[:, None], padding_mode="border", align_corners=False)
         prototypes = normalize(self.prototypes, dim=-1)
         with torch.no_grad():
-            scores = normalize(wanted, dim=-1) @ prototypes.T
-            assigned = sinkhorn(scores / self.weights.teacher_temperature)
-        logits = normalize(given, dim=-1) @ prototypes.T / self.weights.patch_temperature
-        return -(assigned * log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+            scores = normalize(there[:, :, 0].transpose(1, 2)[inside], dim=-1) @ prototypes.T
+            assigned = sinkhorn(scores / self.weights.target_temperature)
+        logits = normalize(given.patches.flatten(2).transpose(1, 2)[inside], dim=-1) @ prototypes.T
+        return -(assigned * log_softmax(logits / self.weights.temperature, dim=-1)).sum(dim=-1).mean()
 
 
 def features(model: DINOv3ViTModel, pixels: Tensor, mask: Tensor | None = None) -> Features:

@@ -57,7 +57,8 @@ def draw(
 def patch_labels(mask: NDArray[np.bool_], patch_size: int) -> NDArray[np.bool_]:
     """Of each patch: is it an object by majority? [side, side] -> [side // patch_size, side // patch_size]"""
     n = mask.shape[0] // patch_size
-    return mask.reshape(n, patch_size, n, patch_size).mean(axis=(1, 3)) > 0.5
+    labels: NDArray[np.bool_] = mask.reshape(n, patch_size, n, patch_size).mean(axis=(1, 3)) > 0.5
+    return labels
 
 
 def _usual_count(random: np.random.Generator) -> tuple[int, int]:
@@ -122,7 +123,9 @@ def _surface(
     angle = random.uniform(0, 2 * np.pi)
     light = random.uniform(0.05, 0.35) * (u * np.cos(angle) + v * np.sin(angle))
     rim = random.uniform(0.0, 0.6) * np.exp(np.minimum(distance, 0) / random.uniform(0.006, 0.025))
-    return surface * np.asarray((1 + light) * (1 - rim), np.float32)[..., None]
+    shading = np.asarray((1 + light) * (1 - rim), np.float32)
+    lit: NDArray[np.float32] = surface * shading[..., None]
+    return lit
 
 
 def _cast_shadow(random: np.random.Generator, below: NDArray[np.float32], distance: Field) -> None:

@@ -8,6 +8,7 @@ counts).
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipes.images.textures import Field
 
@@ -107,5 +108,5 @@ HELD_OUT: tuple[Shape, ...] = (cross, crescent, heart, gear)
 """Kinds that only evaluation pictures have."""
 
 
-def _float32(values: Field) -> Field:
+def _float32(values: NDArray[np.floating]) -> Field:
     return values.astype(np.float32, copy=False)

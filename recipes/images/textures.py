@@ -17,8 +17,7 @@ Texture = Callable[[np.random.Generator, Field, Field], Field]
 def grid(size: int) -> tuple[Field, Field]:
     """x and y of the centers of a square picture's pixels, each [size, size]."""
     line = (np.arange(size, dtype=np.float32) + 0.5) / size
-    x, y = np.meshgrid(line, line)
-    return x, y
+    return np.tile(line, (size, 1)), np.repeat(line[:, None], size, axis=1)
 
 
 def gradient(random: np.random.Generator, x: Field, y: Field) -> Field:

@@ -23,10 +23,23 @@ class Views:
     """[n, 2, 3], the affine map from a point of the view to its point of the picture"""
 
 
-def random_views(pictures: Tensor, height: int, width: int) -> Views:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How far views may go from their pictures."""
+
+    least_area: float
+    """Share of the picture that a view shows at least."""
+    turned: float
+    """Share of the views that are turned, to any side."""
+    recolored: float
+    """Share of the views whose colors are changed."""
+
+
+def random_views(pictures: Tensor, height: int, width: int, change: Change) -> Views:
     """One view of each picture [n, 3, side, side] (0 to 1), drawn by torch's global generator."""
-    placement = random_placement(len(pictures), height / width)
-    return Views(normalized(recolored(sampled(pictures, placement, height, width))), placement)
+    placement = random_placement(len(pictures), change, height / width)
+    values = recolored(sampled(pictures, placement, height, width), change.recolored)
+    return Views(normalized(values), placement)
 
 
 def as_values(pictures: Tensor, *, halved: bool) -> Tensor:
@@ -36,15 +49,14 @@ def as_values(pictures: Tensor, *, halved: bool) -> Tensor:
     return avg_pool2d(values, 2) if halved else values
 
 
-def random_placement(n: int, aspect: float = 1.0) -> Tensor:
-    """[n, 2, 3]: rectangles of a quarter to all of the picture's area, height / width about `aspect`; one in two is
-    turned, to any side, so that its corners may lie outside."""
-    area = torch.empty(n).uniform_(0.25, 1)
+def random_placement(n: int, change: Change, aspect: float = 1.0) -> Tensor:
+    """[n, 2, 3]: rectangles within the picture, height / width about `aspect`; turned ones may have corners outside."""
+    area = torch.empty(n).uniform_(change.least_area, 1)
     squeeze = torch.exp(torch.empty(n).uniform_(-0.25, 0.25)) * math.sqrt(aspect)
     half_x, half_y = (area.sqrt() / squeeze).clamp(max=1), (area.sqrt() * squeeze).clamp(max=1)
     x = torch.empty(n).uniform_(-1, 1) * (1 - half_x)
     y = torch.empty(n).uniform_(-1, 1) * (1 - half_y)
-    angle = torch.empty(n).uniform_(-math.pi, math.pi) * (torch.rand(n) < 0.5)
+    angle = torch.empty(n).uniform_(-math.pi, math.pi) * (torch.rand(n) < change.turned)
     cos, sin = angle.cos(), angle.sin()
     rows = (torch.stack([half_x * cos, -half_y * sin, x], 1), torch.stack([half_x * sin, half_y * cos, y], 1))
     return torch.stack(rows, 1)
@@ -56,12 +68,12 @@ def sampled(values: Tensor, placement: Tensor, height: int, width: int) -> Tenso
     return grid_sample(values, points, padding_mode="zeros", align_corners=False)
 
 
-def recolored(values: Tensor) -> Tensor:
-    """Hue, saturation, contrast and brightness changed, four views in five; one in six is grey."""
+def recolored(values: Tensor, share: float) -> Tensor:
+    """Hue, saturation, contrast and brightness changed in that share of the pictures; one in five of them is grey."""
     n = len(values)
-    changed = (torch.rand(n) < 0.8).float()
-    saturation = 1 + changed * torch.empty(n).uniform_(-0.8, 0.6)
-    saturation = saturation * (torch.rand(n) >= 1 / 6)
+    changed = (torch.rand(n) < share).float()
+    is_grey = (changed > 0) & (torch.rand(n) < 0.2)
+    saturation = (1 + changed * torch.empty(n).uniform_(-0.8, 0.6)).masked_fill(is_grey, 0)
     hue = changed * torch.empty(n).uniform_(-1, 1) * math.pi * 0.6
     gain = 1 + changed * torch.empty(n).uniform_(-0.45, 0.45)
     contrast = 1 + changed * torch.empty(n).uniform_(-0.5, 0.5)

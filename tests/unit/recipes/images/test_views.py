@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recipes.images.views import (
+    Change,
     as_values,
     carried,
     color_matrix,
@@ -14,6 +15,8 @@ from recipes.images.views import (
     recolored,
     sampled,
 )
+
+CHANGE = Change(least_area=0.25, turned=0.5, recolored=0.8)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +32,7 @@ def ramp(n: int, side: int) -> torch.Tensor:
 
 
 def test_a_view_shows_the_points_that_its_placement_names() -> None:
-    placement = random_placement(16)
+    placement = random_placement(16, CHANGE)
     views = sampled(ramp(16, 64), placement, 24, 32)
     shown = views.flatten(2).transpose(1, 2)
     named = patch_centers(24, 32) @ placement[:, :, :2].transpose(1, 2) + placement[:, None, :, 2]
@@ -38,7 +41,7 @@ def test_a_view_shows_the_points_that_its_placement_names() -> None:
 
 
 def test_a_point_is_carried_from_view_to_view_over_the_picture() -> None:
-    source, target = random_placement(16), random_placement(16)
+    source, target = random_placement(16, CHANGE), random_placement(16, CHANGE)
     points = patch_centers(6, 4)
     places = carried(points, source, target)
     over_source = points @ source[:, :, :2].transpose(1, 2) + source[:, None, :, 2]
@@ -47,12 +50,12 @@ def test_a_point_is_carried_from_view_to_view_over_the_picture() -> None:
 
 
 def test_a_view_is_carried_onto_itself() -> None:
-    placement, points = random_placement(8), patch_centers(7, 7)
+    placement, points = random_placement(8, CHANGE), patch_centers(7, 7)
     torch.testing.assert_close(carried(points, placement, placement), points.expand(8, -1, -1), atol=1e-4, rtol=0)
 
 
 def test_unturned_views_lie_within_the_picture() -> None:
-    placement = random_placement(500)
+    placement = random_placement(500, CHANGE)
     corners = torch.tensor([[-1.0, -1], [1, 1]])
     reach = (corners @ placement[:, :, :2].transpose(1, 2) + placement[:, None, :, 2]).abs().amax(dim=(1, 2))
     unturned = placement[:, 0, 1] == 0
@@ -76,7 +79,7 @@ def test_no_saturation_is_grey() -> None:
 
 
 def test_recolored_pictures_stay_in_range() -> None:
-    values = recolored(torch.rand(32, 3, 8, 8))
+    values = recolored(torch.rand(32, 3, 8, 8), 1.0)
     assert values.min() >= 0
     assert values.max() <= 1
 
@@ -87,7 +90,13 @@ def test_views_follow_from_the_seed() -> None:
     both = []
     for _ in range(2):
         torch.manual_seed(5)
-        both.append(random_views(pictures, 32, 48))
+        both.append(random_views(pictures, 32, 48, CHANGE))
     assert both[0].pixels.shape == (4, 3, 32, 48)
     torch.testing.assert_close(both[0].pixels, both[1].pixels, atol=0, rtol=0)
     torch.testing.assert_close(both[0].placement, both[1].placement, atol=0, rtol=0)
+
+
+def test_a_share_of_the_pictures_keeps_its_colors() -> None:
+    values = torch.rand(400, 3, 4, 4)
+    kept = (recolored(values, 0.25) - values).abs().amax(dim=(1, 2, 3)) < 1e-5
+    assert 0.65 < kept.float().mean() < 0.85

@@ -1,0 +1,165 @@
+"""Makes `models/starter/dinov3-starter`.
+
+.venv/bin/python -m recipes.images.dinov3
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DINOv3ViTConfig, DINOv3ViTModel
+
+from app.evaluation.report import markdown
+from app.starter.image import PREPROCESSOR
+from recipes import STARTER
+from recipes.cards import Card, write_card
+from recipes.evaluate import evaluate_checkpoint
+from recipes.images.collection import training_pictures
+from recipes.images.components import component_sheet
+from recipes.images.objective import SelfSupervision, Weights
+from recipes.images.scenes import EVALUATION, draw
+from recipes.images.views import Change, Views, as_values, random_views
+from recipes.images.whitening import whiten
+from recipes.training import optimizers, train
+
+NAME = "dinov3-starter"
+SEED = 16
+N_PROTOTYPES = 256
+N_WHITENED = 512
+"""Views whose patches the embedding starts from."""
+SHOWN_SEED, N_SHOWN = 104, 7
+
+MILD = Change(least_area=0.6, turned=0.0, recolored=0.3)
+"""About what lies in a gallery."""
+STRONG = Change(least_area=0.35, turned=0.5, recolored=0.8)
+"""About what is searched with."""
+
+
+CARD = Card(
+    title=NAME,
+    family="dinov3",
+    original="facebook/dinov3-vits16-pretrain-lvd1689m",
+    library="transformers",
+    architecture="""A vision transformer with 4 layers of width 192, 3 heads, patches of 16 x 16 pixels, 4 register
+tokens and rotary positions: 1.9 million parameters, 4 MB in half precision. Its vectors are the class token and the
+patches after the last normalization, 192 numbers each.
+
+The first three principal components of each picture's patches as red, green and blue, below the picture: first of the
+untrained model, then of this one.
+
+![Pictures, and the components of their patches](patches.png)""",
+    data="""6,000 pictures of 224 x 224 pixels that the recipe draws: up to six objects (ellipses, boxes, polygons,
+stars, flowers, blobs, rings, pen strokes) with fills, light, outlines and shadows before textures and hills (gradients,
+clouds, marble, wood, stripes, zigzags, checks, dots, cobbles). No photograph, no label, no teacher.
+
+The evaluation's pictures come from other seeds and have four kinds of shapes (crosses, crescents, hearts, gears) and
+three of textures (bricks, plaid, scales) that no picture of the training has.""",
+    method="""Self-supervised, METHOD""",
+    recipe="make starter-dinov3",
+    seed=SEED,
+    limits="""A demonstration: it finds a picture again that was cropped, scaled, turned or recolored, and it tells the
+things in a simple picture from what lies behind them. It was trained for half an hour on one processor core and has
+never seen a photograph: it knows no animals, faces, places or words, and is no match for the model whose file format it
+has.""",
+    figures=(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Part of the training."""
+
+    until: int
+    """Its last step + 1."""
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width of views in pixels; one a step."""
+    n_pictures: int
+    """A step."""
+
+    @property
+    def halved(self) -> bool:
+        """Whether views are so small that they are drawn from pictures of half the side."""
+        return max(max(size) for size in self.sizes) <= 112
+
+
+# Small views cost a tenth of those of the pictures' own size, and positions are relative to the view.
+STAGES = (
+    Stage(700, ((80, 80), (64, 80), (80, 64), (96, 96)), n_pictures=64),
+    Stage(850, ((128, 128), (112, 144), (144, 112)), n_pictures=40),
+    Stage(950, ((176, 176), (208, 160), (160, 208), (224, 224)), n_pictures=20),
+)
+N_STEPS = STAGES[-1].until
+
+
+def untrained() -> DINOv3ViTModel:
+    """The architecture with its initial weights."""
+    torch.manual_seed(SEED)
+    config = DINOv3ViTConfig(
+        hidden_size=192,
+        num_hidden_layers=4,
+        num_attention_heads=3,
+        intermediate_size=768,
+        num_register_tokens=4,
+        patch_size=16,
+        image_size=224,
+    )
+    return DINOv3ViTModel(config)
+
+
+def trained() -> DINOv3ViTModel:
+    """The model, as far as it was trained before, and trained to the end."""
+    pictures = training_pictures()
+    task = SelfSupervision(untrained(), N_PROTOTYPES, Weights())
+    first, _ = views(pictures, STAGES[0], (80, 80), np.random.default_rng(SEED), N_WHITENED)
+    whiten(task.model.embeddings.patch_embeddings, first.pixels)
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        torch.manual_seed(number)
+        random = np.random.default_rng((SEED, number))
+        stage = next(stage for stage in STAGES if number < stage.until)
+        size = stage.sizes[int(random.integers(len(stage.sizes)))]
+        return task.losses(*views(pictures, stage, size, random, stage.n_pictures))
+
+    train(NAME, task.train(), optimizers(task, lr=3e-3, muon_lr=1.5e-2), step, n_steps=N_STEPS)
+    return task.model.eval()
+
+
+def views(
+    pictures: NDArray[np.uint8], stage: Stage, size: tuple[int, int], random: np.random.Generator, n: int
+) -> tuple[Views, Views]:
+    """A mild and a strong view of each of `n` pictures."""
+    chosen = torch.from_numpy(pictures[np.sort(random.choice(len(pictures), n, replace=False))])
+    values = as_values(chosen, halved=stage.halved)
+    return random_views(values, *size, MILD), random_views(values, *size, STRONG)
+
+
+def export(model: DINOv3ViTModel, folder: Path) -> None:
+    """Write the checkpoint's files but the card, in half precision."""
+    model.half().save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2) + "\n", encoding="utf-8")
+    model.float()
+
+
+def shown_pictures() -> list[NDArray[np.uint8]]:
+    """Pictures of the card; in no training and in no evaluation."""
+    return [draw(SHOWN_SEED, number, EVALUATION, n_objects=(2, 4)).pixels for number in range(N_SHOWN)]
+
+
+def main() -> None:
+    """Train what is not trained yet; write checkpoint, figures and card."""
+    folder = STARTER / NAME
+    model = trained()
+    export(model, folder)
+    component_sheet([untrained().eval(), model], shown_pictures()).save(folder / "patches.png", optimize=True)
+    rows = evaluate_checkpoint(folder, "dinov3")
+    write_card(folder, replace(CARD, figures=rows))
+    print(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
