@@ -21,7 +21,7 @@ from recipes.cards import Card, write_card
 from recipes.evaluate import evaluate_checkpoint
 from recipes.images.collection import training_pictures
 from recipes.images.components import component_sheet
-from recipes.images.objective import SelfSupervision, Weights
+from recipes.images.objective import losses
 from recipes.images.scenes import EVALUATION, draw
 from recipes.images.views import Change, Views, as_values, random_views
 from recipes.images.whitening import whiten
@@ -29,7 +29,6 @@ from recipes.training import optimizers, train
 
 NAME = "dinov3-starter"
 SEED = 16
-N_PROTOTYPES = 256
 N_WHITENED = 512
 """Views whose patches the embedding starts from."""
 SHOWN_SEED, N_SHOWN = 104, 7
@@ -89,9 +88,9 @@ class Stage:
 
 # Small views cost a tenth of those of the pictures' own size, and positions are relative to the view.
 STAGES = (
-    Stage(700, ((80, 80), (64, 80), (80, 64), (96, 96)), n_pictures=64),
-    Stage(850, ((128, 128), (112, 144), (144, 112)), n_pictures=40),
-    Stage(950, ((176, 176), (208, 160), (160, 208), (224, 224)), n_pictures=20),
+    Stage(600, ((80, 80), (64, 80), (80, 64), (96, 96)), n_pictures=64),
+    Stage(750, ((128, 128), (112, 144), (144, 112)), n_pictures=40),
+    Stage(830, ((176, 176), (208, 160), (160, 208), (224, 224)), n_pictures=20),
 )
 N_STEPS = STAGES[-1].until
 
@@ -114,19 +113,19 @@ def untrained() -> DINOv3ViTModel:
 def trained() -> DINOv3ViTModel:
     """The model, as far as it was trained before, and trained to the end."""
     pictures = training_pictures()
-    task = SelfSupervision(untrained(), N_PROTOTYPES, Weights())
+    model = untrained()
     first, _ = views(pictures, STAGES[0], (80, 80), np.random.default_rng(SEED), N_WHITENED)
-    whiten(task.model.embeddings.patch_embeddings, first.pixels)
+    whiten(model.embeddings.patch_embeddings, first.pixels)
 
     def step(number: int) -> Mapping[str, Tensor]:
         torch.manual_seed(number)
         random = np.random.default_rng((SEED, number))
         stage = next(stage for stage in STAGES if number < stage.until)
         size = stage.sizes[int(random.integers(len(stage.sizes)))]
-        return task.losses(*views(pictures, stage, size, random, stage.n_pictures))
+        return losses(model, *views(pictures, stage, size, random, stage.n_pictures))
 
-    train(NAME, task.train(), optimizers(task, lr=3e-3, muon_lr=1.5e-2), step, n_steps=N_STEPS)
-    return task.model.eval()
+    train(NAME, model.train(), optimizers(model, lr=3e-3, muon_lr=1.5e-2), step, n_steps=N_STEPS)
+    return model.eval()
 
 
 def views(

@@ -145,7 +145,8 @@ def _light(random: np.random.Generator, canvas: NDArray[np.float32], x: Field, y
 def _color(random: np.random.Generator) -> Color:
     """From grey to saturated: uniform in the cube, pulled towards its own mean by chance."""
     color = random.uniform(0.02, 0.98, 3)
-    return (color + random.uniform(0, 0.7) * (color.mean() - color)).astype(np.float32)
+    pulled: Color = (color + random.uniform(0, 0.7) * (color.mean() - color)).astype(np.float32)
+    return pulled
 
 
 def _color_apart(random: np.random.Generator, other: Color, distance: float) -> Color:

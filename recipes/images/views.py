@@ -111,4 +111,6 @@ def carried(points: Tensor, source: Tensor, target: Tensor) -> Tensor:
     Both placements [n, 2, 3] are of the same pictures. Points outside of -1 to 1 are not in the target view.
     """
     on_picture = points @ source[:, :, :2].transpose(1, 2) + source[:, None, :, 2]
-    return torch.linalg.solve(target[:, :, :2], (on_picture - target[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
+    from_center = (on_picture - target[:, None, :, 2]).transpose(1, 2)
+    places: Tensor = torch.linalg.solve(target[:, :, :2], from_center).transpose(1, 2)
+    return places
