@@ -20,6 +20,7 @@ def write_encoder(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _with_pooler(encoder).half().save_pretrained(folder)
+    tokenizer.model_max_length = encoder.config.max_position_embeddings - 2
     tokenizer.save_pretrained(folder)
     for head, linear in (heads or {}).items():
         state = {key: value.half() for key, value in linear.state_dict().items()}

@@ -155,8 +155,8 @@ def _messages() -> Iterator[Pair]:
                 translated[language].setdefault(original, text)
     originals = _sample(set().union(*translated.values()), MAX_MESSAGES)
     for language, original in product(LANGUAGES, originals):
-        if text := translated[language].get(original):
-            yield Pair("message", text, original, original, original)
+        if original in translated[language]:
+            yield Pair("message", translated[language][original], original, original, original)
 
 
 def _words() -> Iterator[Pair]:

@@ -33,6 +33,8 @@ KIND_SHARES = {
 SYMMETRIC = ("message", "word")
 """Kinds whose two texts may change places, so that documents are read in other languages as well."""
 MAX_PAIRS = 512
+LONGEST = 2.5
+"""Texts are cut at so many times the mean length of their kind."""
 NO_SOURCE = -1
 
 
@@ -80,11 +82,13 @@ class Data:
         """
         random = np.random.default_rng(step)
         kind = random.choice(list(KIND_SHARES), p=list(KIND_SHARES.values()))
-        cut = int(random.choice(max_tokens))
         members = self._of_kind[kind]
-        per_pair = self._queries.lengths[members].mean() + self._documents.lengths[members].clip(max=cut).mean()
-        chosen = random.choice(members, min(MAX_PAIRS, int(n_tokens / per_pair)), replace=False)
-        batch = self._batch(chosen, cut)
+        per_query, per_document = self._queries.lengths[members].mean(), self._documents.lengths[members].mean()
+        # One long text among short ones would make a batch of padding.
+        cut = min(int(random.choice(max_tokens)), int(LONGEST * per_document))
+        n_pairs = int(n_tokens / (per_query + min(cut, per_document)))
+        chosen = random.choice(members, min(MAX_PAIRS, n_pairs), replace=False)
+        batch = self._batch(chosen, cut, int(LONGEST * per_query))
         return batch.swapped() if kind in SYMMETRIC and random.random() < 0.5 else batch
 
     def validation(self) -> Batch:
@@ -95,7 +99,8 @@ class Data:
         """[vocabulary] share of each token among those of the man pages' documents and of all queries."""
         pages = [self._documents[index] for index in self._of_kind["page"]]
         counts = np.bincount(np.concatenate([*pages, self._queries.flat]), minlength=len(self.tokenizer))
-        return counts / counts.sum()
+        shares: NDArray[np.float64] = counts / counts.sum()
+        return shares
 
     def rarity(self) -> Tensor:
         """[vocabulary] 0 for the most frequent token, 1 for tokens that never occur; between them by the logarithm."""
@@ -107,13 +112,13 @@ class Data:
         found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    def _batch(self, chosen: NDArray[np.int64], max_tokens: int) -> Batch:
+    def _batch(self, chosen: NDArray[np.int64], max_tokens: int, max_query_tokens: int = MAX_TOKENS) -> Batch:
         sources, asked = self._document_sources[chosen], self._query_sources[chosen]
         same = (sources[:, None] == sources) | (asked[:, None] == asked)
         same &= (sources != NO_SOURCE)[:, None]
         np.fill_diagonal(same, val=False)
         return Batch(
-            queries=[self._queries[index].tolist() for index in chosen],
+            queries=[self._queries[index][:max_query_tokens].tolist() for index in chosen],
             documents=[self._documents[index][:max_tokens].tolist() for index in chosen],
             query_targets=self._targets(asked),
             document_targets=self._targets(sources),
@@ -140,7 +145,7 @@ class _Ragged:
         self._bounds = np.concatenate([[0], stored["ends"]])
         self.lengths = np.diff(self._bounds)
 
-    def __getitem__(self, index: int) -> NDArray[np.int64]:
+    def __getitem__(self, index: int | np.int64) -> NDArray[np.int64]:
         return self.flat[self._bounds[index] : self._bounds[index + 1]]
 
 

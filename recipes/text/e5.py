@@ -4,28 +4,54 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from app.core.types import Role
+from app.evaluation.report import markdown
 from app.families.e5 import CONTEXT_LENGTH, PREFIXES
+from app.starter.text import write_sentence_transformers_files
+from recipes.cards import Card, write_card
+from recipes.evaluate import evaluate_checkpoint
+from recipes.text import cards
+from recipes.text.checkpoint import n_megabytes, write_encoder
 from recipes.text.data import Batch, Data
 from recipes.text.losses import agreement, contrast, likeness, ndcg
 from recipes.text.static import DIM as STATIC_DIM
 from recipes.text.static import Static, trained_static
-from recipes.text.student import BOS, EOS, encoder, hidden_states
+from recipes.text.student import BOS, DIM, EOS, INNER, N_HEADS, N_LAYERS, encoder, hidden_states
 from recipes.training import optimizers, train
 
 NAME = "e5-starter"
 SEED = 5
-N_STEPS = 700
-BATCH_TOKENS = 8192
+N_STEPS = 350
+BATCH_TOKENS = 6144
 MAX_TOKENS = (48, 96, 160)
 TEMPERATURE = 0.05
 LEARNING_RATE = 3e-4
 MUON_LEARNING_RATE = 2e-3
+
+
+CARD = Card(
+    title=NAME,
+    family="e5",
+    original="intfloat/multilingual-e5-large",
+    library="sentence-transformers",
+    architecture=f"XLM-RoBERTa with {N_LAYERS} layers of {DIM} dimensions, {N_HEADS} heads and {INNER} inner "
+    f"dimensions; the vector of a text is the mean over its tokens. Up to {CONTEXT_LENGTH} tokens. {cards.VOCABULARY}",
+    data=cards.DATA,
+    method=f"{cards.STATIC} Then the encoder was trained for {N_STEPS} steps of about {BATCH_TOKENS:,} tokens: InfoNCE "
+    "in the batch, the teacher's ranking of the batch, and cosine to the teacher's vectors. Queries begin with "
+    "`query: `, documents with `passage: `.",
+    recipe="make starter-e5",
+    seed=SEED,
+    limits=cards.LIMITS,
+    figures=(),
+)
 
 
 class E5Student(nn.Module):
@@ -79,3 +105,24 @@ def validation_ndcg(student: E5Student, data: Data) -> float:
     queries = student(batch.queries, Role.QUERY)
     documents = torch.cat([student([row], Role.DOCUMENT) for row in batch.documents])
     return ndcg(queries @ documents.T)
+
+
+def write(student: E5Student, data: Data) -> Path:
+    """The checkpoint's folder."""
+    folder = write_encoder(NAME, student.encoder, data.tokenizer)
+    write_sentence_transformers_files(folder, DIM)
+    return folder
+
+
+def main() -> None:
+    """Data, training, export, figures and card."""
+    torch.set_flush_denormal(True)  # Attention to `<s>` alone leaves weights so small that processors slow down.
+    data = Data()
+    folder = write(trained(data), data)
+    rows = evaluate_checkpoint(folder, "e5")
+    write_card(folder, replace(CARD, figures=rows))
+    print(f"{folder}: {n_megabytes(folder):.1f} MB\n{markdown(rows)}")
+
+
+if __name__ == "__main__":
+    main()

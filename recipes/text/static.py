@@ -32,6 +32,8 @@ SIF = 1e-3
 class Static(nn.Module):
     """One vector a token, and the map from the teacher's space to theirs."""
 
+    projection: Tensor
+
     def __init__(self, data: Data) -> None:
         super().__init__()
         self.register_buffer("projection", principal_axes(data.teacher))
@@ -43,7 +45,7 @@ class Static(nn.Module):
         numbers = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(row) for row in rows]))
         kept = (torch.rand(len(ids)) >= DROPPED).float() if self.training else torch.ones(len(ids))
         # A product with counts is several times faster than the backward pass of `embedding_bag`.
-        distinct, columns = ids.unique(return_inverse=True)
+        distinct, columns = torch.unique(ids, return_inverse=True)
         counts = torch.zeros(len(rows), len(distinct)).index_put_((numbers, columns), kept, accumulate=True)
         return normalize(counts @ self.tokens[distinct], dim=-1)
 

@@ -6,10 +6,12 @@ and that the last normalization takes away. Layers begin as the identity; of the
 part, which collects the mean of the text.
 """
 
+import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from recipes.text.static import DIM as CONTENT
@@ -63,6 +65,19 @@ def encoder(static: Static, rarity: Tensor, max_tokens: int) -> XLMRobertaModel:
     return model
 
 
+def with_positions(model: XLMRobertaModel, max_tokens: int) -> XLMRobertaModel:
+    """A copy of the encoder for longer texts. Positions that no training text reaches have vectors of zeros."""
+    config = copy.deepcopy(model.config)
+    config.max_position_embeddings = max_tokens + 2
+    longer = XLMRobertaModel(config, add_pooling_layer=False)
+    state = model.state_dict()
+    positions = torch.zeros(max_tokens + 2, DIM)
+    known = state["embeddings.position_embeddings.weight"]
+    positions[: len(known)] = known
+    longer.load_state_dict(state | {"embeddings.position_embeddings.weight": positions})
+    return longer
+
+
 def hidden_states(model: XLMRobertaModel, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """[n, longest, DIM] of rows of ids, special tokens included, and which of them are no padding [n, longest]."""
     longest = max(map(len, rows))
@@ -87,7 +102,7 @@ def _set_embeddings(model: XLMRobertaModel, static: Static, rarity: Tensor) -> N
     words[:, NEGATIVE] = -words[:, SPARE]
 
 
-def _let_first_token_collect(attention: nn.Module) -> None:
+def _let_first_token_collect(attention: Any) -> None:
     """`<s>` attends to all tokens alike and adds their mean; every other token attends to `<s>`, which adds nothing."""
     query, key, value = attention.self.query, attention.self.key, attention.self.value
     for linear in (query, key):
