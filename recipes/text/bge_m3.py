@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
-from transformers import XLMRobertaModel
 
 from app.evaluation.report import markdown
 from recipes.cards import Card, write_card
@@ -30,6 +29,7 @@ from recipes.text.student import (
     N_LAYERS,
     RARITY,
     RARITY_SHARE,
+    SPARE,
     hidden_states,
     with_positions,
 )
@@ -39,17 +39,21 @@ NAME = "bge-m3-starter"
 SEED = 3
 CONTEXT_LENGTH = 2048
 """BGE-M3 has 8192 positions; their vectors alone would be 4 MB here."""
-N_STEPS = 300
+N_STEPS = 150
 BATCH_TOKENS = 6144
 MAX_TOKENS = (48, 96, 160)
 TEMPERATURE = 0.05
-LEARNING_RATE = 3e-4
-MUON_LEARNING_RATE = 2e-3
+LEARNING_RATE = 2e-4
+MUON_LEARNING_RATE = 5e-4
 WEIGHTS = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}
 """Of the scores in their sum, the paper's."""
 WITHOUT_WEIGHT = 4
 """Ids below this one are special tokens, which sparse vectors leave out."""
 FIRST_SPARSE_WEIGHT = 0.5
+SPARE_SHARE = 0.03
+"""What the dense vectors keep of the spare dimensions."""
+COLBERT_SPARE = 0.25
+"""What the ColBERT vectors have of them."""
 
 
 CARD = Card(
@@ -106,9 +110,9 @@ class Views:
 class BgeM3Student(nn.Module):
     """The encoder and its heads."""
 
-    def __init__(self, trunk: XLMRobertaModel) -> None:
+    def __init__(self, start: e5.E5Student) -> None:
         super().__init__()
-        self.encoder = with_positions(trunk, CONTEXT_LENGTH)
+        self.encoder = with_positions(start.encoder, CONTEXT_LENGTH, start.n_prefix)
         self.sparse_linear = nn.Linear(DIM, 1)
         self.colbert_linear = nn.Linear(DIM, DIM)
         with torch.no_grad():
@@ -117,6 +121,9 @@ class BgeM3Student(nn.Module):
             self.sparse_linear.bias.zero_()
             self.colbert_linear.weight.copy_(torch.eye(DIM))
             self.colbert_linear.weight[RARITY, RARITY] = 0.0
+            # Tokens that count little are alike in the spare dimensions, so that they match any text equally well.
+            self.encoder.encoder.layer[-1].output.LayerNorm.weight[SPARE:] = SPARE_SHARE
+            self.colbert_linear.weight[SPARE:] *= COLBERT_SPARE / SPARE_SHARE
             self.colbert_linear.bias.zero_()
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Views:
@@ -155,9 +162,9 @@ def losses(student: BgeM3Student, static: Static, batch: Batch) -> dict[str, Ten
 def trained(data: Data) -> BgeM3Student:
     """The trained student, from the state on disk if it is there. It goes on from the encoder of e5-starter."""
     static = trained_static(data)
-    trunk = e5.trained(data).encoder
+    start = e5.trained(data)
     torch.manual_seed(SEED)
-    student = BgeM3Student(trunk)
+    student = BgeM3Student(start)
     print(f"{NAME}: before {validation_ndcg(student, data)}", flush=True)
     train(
         NAME,

@@ -24,8 +24,9 @@ package, section or language, nor any page whose text begins alike, nor any pair
 The teacher was all-MiniLM-L6-v2 (Apache 2.0), which the Python package `{REQUIREMENT}` carries: its vectors of the
 English texts were targets of the training. Its weights are not in this checkpoint."""
 
-STATIC = """The embeddings were trained first, without layers: a text was the sum of its tokens' vectors, which began as
-the teacher's vectors of the vocabulary's pieces."""
+STATIC = """The embeddings were trained first, without layers: a text was the sum of its tokens' vectors, the first ones
+counting most; they began as the teacher's vectors of the vocabulary's pieces. The encoder begins as that sum exactly: its
+layers as the identity, its positions so that late tokens count less."""
 
 LIMITS = """It is a demonstration: it was trained for half an hour on one processor core, on texts about computers and
 on dictionary entries. It knows the common words of English and has a first idea of six other languages; it is no match

@@ -28,12 +28,12 @@ from recipes.training import optimizers, train
 
 NAME = "e5-starter"
 SEED = 5
-N_STEPS = 350
+N_STEPS = 150
 BATCH_TOKENS = 6144
 MAX_TOKENS = (48, 96, 160)
 TEMPERATURE = 0.05
-LEARNING_RATE = 3e-4
-MUON_LEARNING_RATE = 2e-3
+LEARNING_RATE = 1e-4
+MUON_LEARNING_RATE = 5e-4
 
 
 CARD = Card(
@@ -59,8 +59,9 @@ class E5Student(nn.Module):
 
     def __init__(self, static: Static, data: Data) -> None:
         super().__init__()
-        self.encoder = encoder(static, data.rarity(), CONTEXT_LENGTH)
         self.prefixes = {role: data.ids(prefix) for role, prefix in PREFIXES.items()}
+        self.n_prefix = min(map(len, self.prefixes.values()))
+        self.encoder = encoder(static, data.rarity(), CONTEXT_LENGTH, self.n_prefix)
 
     def forward(self, rows: Sequence[Sequence[int]], role: Role) -> Tensor:
         """[n, dim] unit vectors of rows of token ids without special tokens."""

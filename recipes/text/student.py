@@ -2,8 +2,8 @@
 
 Post-norm layers give every hidden state the same norm, so a static vector cannot keep its length, which says how much
 a token counts. It keeps it with two spare dimensions that hold what is missing (+spare and -spare: the mean stays 0),
-and that the last normalization takes away. Layers begin as the identity; of the last one's attention only `<s>` takes
-part, which collects the mean of the text.
+and that the last normalization takes away. Positions add to the same two, so that late tokens count less. Layers begin
+as the identity; of the last one's attention only `<s>` takes part, which collects the mean of the text.
 """
 
 import copy
@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from recipes.text.static import DIM as CONTENT
-from recipes.text.static import Static
+from recipes.text.static import Static, damping
 
 DIM = 256
 N_LAYERS = 2
@@ -29,15 +29,23 @@ NORM = 16.0
 """Root of `DIM`: what a normalization makes of every vector."""
 RARITY_SHARE = 0.1
 """What the last normalization leaves of the rarity, so that it does not disturb the vectors."""
-SMALL = 1e-3
+UNREAD = 0.05
+"""What tokens of a prefix count."""
+SPARE_LENGTH = 11.0
+"""What most tokens have in a spare dimension; nearly the root of half of `NORM` squared."""
 
 BOS, PAD, EOS = 0, 1, 2
 
+OFFSET = 2
+"""XLM-RoBERTa's first position, the padding id + 1."""
+POSITIONS = "embeddings.position_embeddings.weight"
 
-def encoder(static: Static, rarity: Tensor, max_tokens: int) -> XLMRobertaModel:
+
+def encoder(static: Static, rarity: Tensor, max_tokens: int, n_unread: int) -> XLMRobertaModel:
     """An encoder of texts up to `max_tokens` whose mean over tokens points where the static vector does.
 
-    `rarity` [vocabulary] within 0 and 1 is what a sparse head may read from the start.
+    `rarity` [vocabulary] within 0 and 1 is what a sparse head may read from the start. The first `n_unread` tokens
+    behind `<s>` hardly count: a prefix that all texts have.
     """
     config = XLMRobertaConfig(
         vocab_size=len(static.tokens),
@@ -45,8 +53,7 @@ def encoder(static: Static, rarity: Tensor, max_tokens: int) -> XLMRobertaModel:
         num_hidden_layers=N_LAYERS,
         num_attention_heads=N_HEADS,
         intermediate_size=INNER,
-        # XLM-RoBERTa counts positions from the padding id + 1 on.
-        max_position_embeddings=max_tokens + 2,
+        max_position_embeddings=max_tokens + OFFSET,
         type_vocab_size=1,
         layer_norm_eps=1e-5,
         hidden_dropout_prob=0.0,
@@ -54,10 +61,11 @@ def encoder(static: Static, rarity: Tensor, max_tokens: int) -> XLMRobertaModel:
     )
     model = XLMRobertaModel(config, add_pooling_layer=False)
     with torch.no_grad():
-        _set_embeddings(model, static, rarity)
+        _set_words(model.embeddings, static, rarity)
+        model.embeddings.position_embeddings.weight.copy_(_positions(max_tokens, n_unread))
         for layer in model.encoder.layer:
-            layer.attention.output.dense.weight.mul_(SMALL / 0.02)
-            layer.output.dense.weight.mul_(SMALL / 0.02)
+            layer.attention.output.dense.weight.zero_()
+            layer.output.dense.weight.zero_()
         _let_first_token_collect(model.encoder.layer[-1].attention)
         last = model.encoder.layer[-1].output.LayerNorm
         last.weight[RARITY], last.weight[FIRST] = RARITY_SHARE, 0.0
@@ -65,16 +73,17 @@ def encoder(static: Static, rarity: Tensor, max_tokens: int) -> XLMRobertaModel:
     return model
 
 
-def with_positions(model: XLMRobertaModel, max_tokens: int) -> XLMRobertaModel:
-    """A copy of the encoder for longer texts. Positions that no training text reaches have vectors of zeros."""
+def with_positions(model: XLMRobertaModel, max_tokens: int, n_unread: int) -> XLMRobertaModel:
+    """A copy of the encoder for texts of another length, whose first `n_unread` tokens count as all others do."""
     config = copy.deepcopy(model.config)
-    config.max_position_embeddings = max_tokens + 2
+    config.max_position_embeddings = max_tokens + OFFSET
     longer = XLMRobertaModel(config, add_pooling_layer=False)
     state = model.state_dict()
-    positions = torch.zeros(max_tokens + 2, DIM)
-    known = state["embeddings.position_embeddings.weight"]
-    positions[: len(known)] = known
-    longer.load_state_dict(state | {"embeddings.position_embeddings.weight": positions})
+    known = state[POSITIONS]
+    positions = _positions(max_tokens, 0)
+    positions[: OFFSET + 1] = known[: OFFSET + 1]
+    positions[OFFSET + 1 : len(known) - n_unread] = known[OFFSET + 1 + n_unread :]
+    longer.load_state_dict(state | {POSITIONS: positions})
     return longer
 
 
@@ -86,9 +95,18 @@ def hidden_states(model: XLMRobertaModel, rows: Sequence[Sequence[int]]) -> tupl
     return model(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask
 
 
-def _set_embeddings(model: XLMRobertaModel, static: Static, rarity: Tensor) -> None:
-    embeddings = model.embeddings
-    embeddings.position_embeddings.weight.zero_()
+def _positions(max_tokens: int, n_unread: int) -> Tensor:
+    """[max_tokens + 2, DIM] vectors that lengthen the spare dimensions, so that the others shrink."""
+    factors = torch.ones(max_tokens)
+    factors[1 : 1 + n_unread] = UNREAD
+    factors[1 + n_unread :] = damping(max_tokens - 1 - n_unread)
+    added = (SPARE_LENGTH**2 + NORM**2 / 2 * (factors**-2 - 1)).sqrt() - SPARE_LENGTH
+    positions = torch.zeros(max_tokens + OFFSET, DIM)
+    positions[OFFSET:, SPARE], positions[OFFSET:, NEGATIVE] = added, -added
+    return positions
+
+
+def _set_words(embeddings: Any, static: Static, rarity: Tensor) -> None:
     embeddings.token_type_embeddings.weight.zero_()
     words = embeddings.word_embeddings.weight
     words.zero_()
