@@ -50,4 +50,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(N_ITERATIONS):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+    found: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
+    return found

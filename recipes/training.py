@@ -1,7 +1,6 @@
 """The loop that every recipe shares: a schedule, progress, and a state on disk that an interrupted run goes on from."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,7 +73,7 @@ def train(
                 group["lr"] = peak * factor
             optimizer.zero_grad(set_to_none=True)
         losses = step(number)
-        losses["loss"].backward()
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(module.parameters(), clip)
         if not math.isfinite(norm):
             raise RuntimeError(f"{name}: the gradient of step {number} is not finite; lower the learning rate.")
@@ -112,4 +111,4 @@ def _save(path: Path, module: nn.Module, optimizers: Sequence[Optimizer], step: 
     unfinished = path.with_suffix(".unfinished")
     states = [optimizer.state_dict() for optimizer in optimizers]
     torch.save({"step": step, "module": module.state_dict(), "optimizers": states}, unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)

@@ -16,39 +16,42 @@ from app.starter.visual_tokenizers import gemma_tokenizer
 from recipes import STARTER
 from recipes.pages.curriculum import Stage, train_reader
 from recipes.pages.qwen_export import LARGEST_VOCABULARY, token_vectors
-from recipes.pages.reader import Reader
-from recipes.pages.siglip_tower import PATCH, PATCHES_A_SIDE, SiglipTower
+from recipes.pages.reader import Reader, Typography
+from recipes.pages.siglip_tower import PATCH, PATCHES_A_SIDE, SiglipTower, patches
+from recipes.pages.whitening import sample_patches
 from recipes.pages.words import Words, words
 
 NAME = "colpali-starter"
 SEED = 13
 DIM = 192
-DEPTH = 5
+DEPTH = 4
 HIDDEN = 96
 """Width of the language model: small, because the file has its table of words twice."""
 
 PIECES = ((210, 105), (168, 147), (252, 84))
 STAGES = (
-    Stage(1000, PIECES, n=16, smallest=17),
-    Stage(4000, PIECES, n=16, smallest=11),
-    Stage(5000, ((420, 210), (336, 252), (252, 336)), n=4, smallest=11),
-    Stage(5600, ((672, 672),), n=1, smallest=11),
+    Stage(400, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
+    Stage(900, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
+    Stage(4000, PIECES, n=16, typography=Typography(11, 40)),
+    Stage(4800, ((420, 210), (336, 252), (252, 336)), n=4, typography=Typography(11, 40)),
+    Stage(5200, ((672, 672),), n=1, typography=Typography(11, 40)),
 )
 
 
-def reader() -> Reader:
+def reader() -> Reader[SiglipTower]:
     """The vision tower and the words, trained as far as they are not yet."""
     torch.manual_seed(SEED)
     vocabulary = words()
-    untrained = Reader(SiglipTower(DEPTH, DIM, HIDDEN), DIM, HIDDEN, vocabulary, nn.RMSNorm(HIDDEN, eps=1e-6))
+    tower = SiglipTower(DEPTH, DIM, HIDDEN)
+    tower.patch_embedding.fit(sample_patches(vocabulary, (420, 210), patches))
+    untrained = Reader(tower, DIM, HIDDEN, vocabulary, nn.RMSNorm(HIDDEN, eps=1e-6))
     train_reader(NAME, untrained, vocabulary, STAGES, SEED)
     return untrained
 
 
-def colpali(trained: Reader, vocabulary: Words) -> tuple[ColPali, PreTrainedTokenizerBase]:
+def colpali(trained: Reader[SiglipTower], vocabulary: Words) -> tuple[ColPali, PreTrainedTokenizerBase]:
     """The reader as a whole ColPali. Its language model adds nothing to what goes through it."""
     tower = trained.tower
-    assert isinstance(tower, SiglipTower)
     every = [*vocabulary.drawn, *vocabulary.unseen]
     tokenizer = gemma_tokenizer(every, LARGEST_VOCABULARY, bare=every)
     vision = tower.vision.config
@@ -70,19 +73,19 @@ def colpali(trained: Reader, vocabulary: Words) -> tuple[ColPali, PreTrainedToke
     )
     torch.manual_seed(0)
     model = ColPali(config)
-    model.vision_tower.load_state_dict(tower.vision.state_dict())
+    model.vision_tower.load_state_dict(tower.published())
     model.multi_modal_projector.linear.load_state_dict(tower.projector.state_dict())
     _load_language_model(model, trained, tokenizer)
     return model, tokenizer
 
 
 @torch.no_grad()
-def _load_language_model(model: ColPali, trained: Reader, tokenizer: PreTrainedTokenizerBase) -> None:
+def _load_language_model(model: ColPali, trained: Reader[SiglipTower], tokenizer: PreTrainedTokenizerBase) -> None:
     for layer in model.language_model.layers:
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
     # Gemma's norms multiply by 1 + weight, and its embeddings are multiplied by the root of their width.
-    model.language_model.norm.weight.copy_(trained.norm.weight - 1)
+    model.language_model.norm.weight.copy_(trained.norm.weight.detach() - 1)
     model.custom_text_proj.load_state_dict(trained.projection.state_dict())
     embeddings: nn.Parameter = model.get_input_embeddings().weight
     embeddings[:] = trained.background / HIDDEN**0.5

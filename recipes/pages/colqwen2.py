@@ -8,31 +8,37 @@ from torch import nn
 
 from recipes import STARTER
 from recipes.pages.curriculum import Stage, train_reader
-from recipes.pages.qwen2_tower import Qwen2Tower
+from recipes.pages.qwen2_tower import Qwen2Tower, patches
 from recipes.pages.qwen_export import colqwen2, write_qwen
-from recipes.pages.reader import Reader
+from recipes.pages.reader import Reader, Typography
+from recipes.pages.whitening import sample_patches
 from recipes.pages.words import words
 
 NAME = "colqwen2-starter"
 SEED = 2
-DIM = 128
-DEPTH = 5
+DIM = 192
+DEPTH = 4
+HIDDEN = 128
+"""Width of the language model."""
 
 PIECES = ((224, 112), (168, 168), (280, 84))
 STAGES = (
-    Stage(1000, PIECES, n=16, smallest=18),
-    Stage(3000, PIECES, n=16, smallest=12),
-    Stage(4000, ((448, 224), (336, 280), (280, 336)), n=4, smallest=12),
+    Stage(400, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
+    Stage(900, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
+    Stage(2100, PIECES, n=16),
+    Stage(2650, ((448, 224), (336, 280), (280, 336)), n=4),
     # The model reads whole pages, so it has to find its neighbours among thousands of patches.
-    Stage(4500, ((560, 728), (616, 644), (728, 560)), n=1, smallest=12),
+    Stage(2850, ((560, 728), (616, 644), (728, 560)), n=1),
 )
 
 
-def reader() -> Reader:
+def reader() -> Reader[Qwen2Tower]:
     """The vision tower and the words, trained as far as they are not yet."""
     torch.manual_seed(SEED)
     vocabulary = words()
-    untrained = Reader(Qwen2Tower(DEPTH, DIM), DIM, DIM, vocabulary, nn.RMSNorm(DIM, eps=1e-6))
+    tower = Qwen2Tower(DEPTH, DIM, HIDDEN)
+    tower.visual.patch_embed.fit(sample_patches(vocabulary, (448, 224), patches))
+    untrained = Reader(tower, DIM, HIDDEN, vocabulary, nn.RMSNorm(HIDDEN, eps=1e-6))
     train_reader(NAME, untrained, vocabulary, STAGES, SEED)
     return untrained
 

@@ -11,6 +11,7 @@ from app.families.colqwen2_5 import ColQwen2_5
 from app.starter.visual import qwen_tokens, rounded
 from recipes import STARTER
 from recipes.pages.colqwen2 import reader
+from recipes.pages.qwen2_tower import Qwen2Tower
 from recipes.pages.qwen_export import colqwen2, load_language_model, qwen_text, write_qwen
 from recipes.pages.qwen_rewriting import qwen2_5_vision
 from recipes.pages.reader import Reader
@@ -19,7 +20,7 @@ from recipes.pages.words import Words, words
 NAME = "colqwen2.5-starter"
 
 
-def colqwen2_5(trained: Reader, vocabulary: Words) -> tuple[ColQwen2_5, PreTrainedTokenizerBase]:
+def colqwen2_5(trained: Reader[Qwen2Tower], vocabulary: Words) -> tuple[ColQwen2_5, PreTrainedTokenizerBase]:
     """The reader as a whole ColQwen2.5."""
     older, tokenizer = colqwen2(trained, vocabulary)
     vision = older.config.vision_config

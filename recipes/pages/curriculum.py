@@ -1,16 +1,16 @@
 """The order in which a reader learns: large letters on small pieces of pages first, whole pages at the end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
-from recipes.pages.reader import Reader, snippets
+from recipes.pages.reader import AnyTower, Reader, Typography, snippets
 from recipes.pages.words import Words
 from recipes.training import optimizers, train
 
-LEARNING_RATE, MUON_LEARNING_RATE = 2e-3, 3e-3
+LEARNING_RATE, MUON_LEARNING_RATE = 3e-3, 8e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +23,17 @@ class Stage:
     """Width and height in pixels; multiples of the side of a visual token."""
     n: int
     """Pieces a step."""
-    smallest: float
-    """Letters, in pixels an em."""
+    typography: Typography = field(default_factory=Typography)
 
 
-def train_reader(name: str, reader: Reader, words: Words, stages: Sequence[Stage], seed: int) -> None:
+def train_reader(name: str, reader: Reader[AnyTower], words: Words, stages: Sequence[Stage], seed: int) -> None:
     """Train in place; goes on where an earlier call under this name stopped."""
 
     def step(number: int) -> Mapping[str, Tensor]:
         random = np.random.default_rng((seed, number))
         stage = next(stage for stage in stages if number < stage.until)
         size = stage.sizes[random.integers(len(stage.sizes))]
-        return reader.losses(snippets(random, words, stage.n, size, stage.smallest))
+        return reader.losses(snippets(random, words, stage.n, size, stage.typography))
 
     rates = optimizers(reader, lr=LEARNING_RATE, muon_lr=MUON_LEARNING_RATE)
-    train(f"{name}-reader", reader, rates, step, n_steps=stages[-1].until)
+    train(f"{name}-reader", reader, rates, step, n_steps=stages[-1].until, warmup=0.01)

@@ -13,6 +13,9 @@ from recipes.pages.words import COLOURS, SHAPES, Words
 
 Box = tuple[float, float, float, float]
 Colour = tuple[int, int, int]
+X_HEIGHT = 0.5
+"""Of letters such as x, in ems; about the same in all faces."""
+
 PUNCTUATION = ("", "", "", "", "", "", ",", ",", ".", ".", ":", ";")
 
 
@@ -33,7 +36,7 @@ class Page:
     image: Image.Image
     marks: list[Mark] = field(default_factory=list)
     letters: list[Mark] = field(default_factory=list)
-    """Each letter of the words, in small letters; as wide as its advance, as high as its word."""
+    """Each letter of the words, in small letters; as wide as its advance, as high as an x."""
 
     def resized(self, width: int, height: int, filter_: Image.Resampling) -> "Page":
         """The page at another size, its marks moved along."""
@@ -153,7 +156,8 @@ class Renderer:
         ends = [face.getlength(text[: index + 1]) for index in range(len(text))]
         for letter, start, end in zip(text.lower(), [0.0, *ends], ends, strict=False):
             if letter.isalpha():
-                self.page.letters.append(Mark((letter,), (x + start, box[1], x + end, box[3])))
+                core = (x + start, baseline - X_HEIGHT * face.size, x + end, baseline)
+                self.page.letters.append(Mark((letter,), core))
 
     def sentence(self, n_words: int) -> list[str]:
         text = [self.word() + PUNCTUATION[self.random.integers(len(PUNCTUATION))] for _ in range(n_words)]

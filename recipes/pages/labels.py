@@ -30,7 +30,6 @@ def labels(marks: Sequence[Mark], classes: Mapping[str, int], columns: int, rows
 
     A token that several words share belongs to each in proportion to the area.
     """
-    shares = np.zeros((rows * columns, 0), np.float32)
     touched = np.zeros(rows * columns, bool)
     found_tokens, found_classes, found_areas = [], [], []
     for mark in marks:
@@ -49,7 +48,7 @@ def labels(marks: Sequence[Mark], classes: Mapping[str, int], columns: int, rows
     empty = np.flatnonzero(~touched)
     tokens = np.concatenate([*found_tokens, empty])
     areas = np.concatenate([*found_areas, np.ones(len(empty))])
-    totals = np.bincount(tokens, areas, minlength=shares.shape[0])
+    totals = np.bincount(tokens, areas, minlength=rows * columns)
     kinds = np.concatenate([*found_classes, np.full(len(empty), BACKGROUND)])
     return Labels(tokens, kinds, (areas / totals[tokens]).astype(np.float32))
 
@@ -57,4 +56,5 @@ def labels(marks: Sequence[Mark], classes: Mapping[str, int], columns: int, rows
 def _overlaps(start: float, end: float, n: int, side: float) -> NDArray[np.float64]:
     """Length that [start, end] shares with each of `n` neighbouring intervals of length `side`."""
     edges = np.arange(n) * side
-    return np.clip(np.minimum(end, edges + side) - np.maximum(start, edges), 0, None)
+    lengths: NDArray[np.float64] = np.minimum(end, edges + side) - np.maximum(start, edges)
+    return lengths.clip(min=0)

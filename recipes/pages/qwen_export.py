@@ -11,7 +11,7 @@ from app.families.colqwen2 import ColQwen2
 from app.starter.visual import QWEN_IMAGES, QWEN_NAMES, qwen_tokens, rounded, save_visual, write_json
 from app.starter.visual_tokenizers import qwen2_tokenizer
 from recipes.pages.qwen2_tower import Qwen2Tower
-from recipes.pages.reader import Reader
+from recipes.pages.reader import AnyTower, Reader
 from recipes.pages.words import Words
 
 LARGEST_VOCABULARY = 40_000
@@ -40,10 +40,9 @@ def word_tokenizer(words: Words) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def colqwen2(reader: Reader, words: Words) -> tuple[ColQwen2, PreTrainedTokenizerBase]:
+def colqwen2(reader: Reader[Qwen2Tower], words: Words) -> tuple[ColQwen2, PreTrainedTokenizerBase]:
     """The reader as a whole ColQwen2. Its language model adds nothing yet to what goes through it."""
     tower = reader.tower
-    assert isinstance(tower, Qwen2Tower)
     tokenizer = word_tokenizer(words)
     vision = tower.visual.config
     config = Qwen2VLConfig(
@@ -59,8 +58,9 @@ def colqwen2(reader: Reader, words: Words) -> tuple[ColQwen2, PreTrainedTokenize
     )
     torch.manual_seed(0)
     model = ColQwen2(config)
-    weights = dict(tower.visual.state_dict())
-    kernel = weights.pop("patch_embed.weight").unflatten(1, (3, 1, vision.patch_size, vision.patch_size))
+    weights = tower.visual.state_dict()
+    weights = {name: weight for name, weight in weights.items() if not name.startswith("patch_embed.")}
+    kernel = tower.visual.patch_embed.kernel().detach().unflatten(1, (3, 1, vision.patch_size, vision.patch_size))
     weights["patch_embed.proj.weight"] = kernel.repeat(1, 1, vision.temporal_patch_size, 1, 1) / 2
     model.visual.load_state_dict(weights)
     load_language_model(model, reader, tokenizer)
@@ -68,7 +68,7 @@ def colqwen2(reader: Reader, words: Words) -> tuple[ColQwen2, PreTrainedTokenize
 
 
 @torch.no_grad()
-def load_language_model(model: PreTrainedModel, reader: Reader, tokenizer: PreTrainedTokenizerBase) -> None:
+def load_language_model(model: PreTrainedModel, reader: Reader[Qwen2Tower], tokenizer: PreTrainedTokenizerBase) -> None:
     """Set embeddings, final norm and projection; the layer's outputs to zero, so that it starts as the identity."""
     for layer in model.language_model.layers:
         layer.self_attn.o_proj.weight.zero_()
@@ -80,7 +80,7 @@ def load_language_model(model: PreTrainedModel, reader: Reader, tokenizer: PreTr
     embeddings[: len(tokenizer)] = token_vectors(reader, tokenizer)
 
 
-def token_vectors(reader: Reader, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+def token_vectors(reader: Reader[AnyTower], tokenizer: PreTrainedTokenizerBase) -> Tensor:
     """[n_tokens, hidden]: of what the token spells; of the background where that is no letters."""
     texts = [tokenizer.decode([index]).strip() for index in range(len(tokenizer))]
     spelled = [index for index, text in enumerate(texts) if text.isascii() and text.isalpha()]

@@ -7,10 +7,13 @@ checkpoint's input of the second part.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from string import ascii_lowercase
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from PIL.Image import Resampling
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
@@ -27,7 +30,7 @@ BACKGROUND_WEIGHT = 0.15
 SPELLING_WEIGHT = 20.0
 """Of a mean over some thousand features, most of which a word does not have."""
 DIM = 128
-FILTERS = (2, 3, 3, 1)  # Pillow's bilinear, bicubic, Lanczos.
+FILTERS = (Resampling.BILINEAR, Resampling.BICUBIC, Resampling.BICUBIC, Resampling.LANCZOS)
 
 LETTERS = {letter: index + 1 for index, letter in enumerate(ascii_lowercase)}
 
@@ -47,14 +50,19 @@ class Tower(nn.Module):
         raise NotImplementedError
 
 
-class Reader(nn.Module):
+AnyTower = TypeVar("AnyTower", bound=Tower)
+
+
+class Reader(nn.Module, Generic[AnyTower]):
     """Vision tower, projection and the words that it tells apart.
 
     Three losses, from easy to hard, without the first two of which it does not begin to read: which letters lie on a
     patch, how the word on a token is spelled, which word it is.
     """
 
-    def __init__(self, tower: Tower, width: int, hidden: int, words: Words, norm: nn.Module) -> None:
+    tower: AnyTower
+
+    def __init__(self, tower: AnyTower, width: int, hidden: int, words: Words, norm: nn.RMSNorm) -> None:
         super().__init__()
         self.tower = tower
         self.norm = norm
@@ -63,7 +71,10 @@ class Reader(nn.Module):
         self.spelling = Spelling(words.drawn, hidden)
         self.background = nn.Parameter(torch.randn(hidden))
         self.letter_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(LETTERS) + 1))
-        self.spelling_head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, N_FEATURES))
+        features = nn.Linear(hidden, N_FEATURES)
+        self.spelling_head = nn.Sequential(nn.LayerNorm(hidden), features)
+        # Few features are in any one word.
+        nn.init.constant_(features.bias, -3.0)
         self.classes = {word: index + 1 for index, word in enumerate(words.drawn)}
         self._table = torch.cat((torch.zeros(1, N_FEATURES), self.spelling.table()))
 
@@ -95,7 +106,7 @@ class Reader(nn.Module):
     def _spelling_loss(self, tokens: Tensor, found: "Found") -> Tensor:
         shares = torch.zeros(len(tokens), N_FEATURES)
         shares.index_add_(0, found.tokens, found.weights[:, None] * self._table[found.classes])
-        text = found.tokens[found.classes != BACKGROUND].unique()
+        text = torch.unique(found.tokens[found.classes != BACKGROUND])
         return SPELLING_WEIGHT * binary_cross_entropy_with_logits(self.spelling_head(tokens[text]), shares[text])
 
 
@@ -129,7 +140,7 @@ def _read(logits: Tensor, found: Found) -> Tensor:
     right = torch.zeros(len(logits))
     hits = logits.argmax(-1)[found.tokens] == found.classes
     right[found.tokens[text & hits]] = 1
-    return right[found.tokens[text].unique()].mean()
+    return right[torch.unique(found.tokens[text])].mean()
 
 
 def pixels(pages: Sequence[Page]) -> Tensor:
@@ -137,16 +148,35 @@ def pixels(pages: Sequence[Page]) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(page.image) for page in pages])).permute(0, 3, 1, 2).float()
 
 
-def snippets(random: np.random.Generator, words: Words, n: int, size: tuple[int, int], smallest: float) -> list[Page]:
-    """Pieces of pages as the model would see them after its resizing; letters of `smallest` to 40 pixels an em."""
-    return [_snippet(random, words, size, smallest) for _ in range(n)]
+@dataclass(frozen=True, slots=True)
+class Typography:
+    """What letters there are."""
+
+    smallest: float = 12
+    """Pixels an em."""
+    largest: float = 40
+    n_faces: int | None = None
+    """So many, evenly chosen; None: all."""
+
+    def faces(self) -> tuple[Path, ...]:
+        every = faces()
+        return every if self.n_faces is None else every[:: len(every) // self.n_faces][: self.n_faces]
+
+    def size(self, random: np.random.Generator) -> float:
+        return float(np.exp(random.uniform(np.log(self.smallest), np.log(self.largest))))
 
 
-def _snippet(random: np.random.Generator, words: Words, size: tuple[int, int], smallest: float) -> Page:
+def snippets(
+    random: np.random.Generator, words: Words, n: int, size: tuple[int, int], typography: Typography
+) -> list[Page]:
+    """Pieces of pages as the model would see them after its resizing."""
+    return [_snippet(random, words, size, typography) for _ in range(n)]
+
+
+def _snippet(random: np.random.Generator, words: Words, size: tuple[int, int], typography: Typography) -> Page:
     # Rendered larger or smaller and resized, because real pages are: the letters are blurred as theirs.
     scale = float(random.uniform(0.8, 1.8))
-    em = float(np.exp(random.uniform(np.log(smallest), np.log(40))))
-    style = random_style(random, faces(), max(8, round(em * scale)))
+    style = random_style(random, typography.faces(), max(8, round(typography.size(random) * scale)))
     drawn = (round(size[0] * scale), round(size[1] * scale))
     page = Renderer(random, words, style, drawn).fill(int(random.integers(2, 12)), 1)
-    return page.resized(*size, FILTERS[random.integers(len(FILTERS))])  # type: ignore[arg-type]
+    return page.resized(*size, FILTERS[random.integers(len(FILTERS))])

@@ -5,6 +5,7 @@ Spotting and Recognition with Embedded Attributes", 2014), and pairs of neighbou
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from string import ascii_lowercase
 
 import torch
@@ -58,7 +59,7 @@ def features(word: str) -> Iterator[int]:
             if code >= 0:
                 yield first + region * N_LETTERS + code
         first += level * N_LETTERS
-    for left, right in zip(codes, codes[1:], strict=False):
+    for left, right in pairwise(codes):
         if left >= 0 and right >= 0:
             yield first + left * N_LETTERS + right
     first += N_LETTERS**2
