@@ -23,7 +23,7 @@ from recipes.images.collection import training_pictures
 from recipes.images.components import component_sheet
 from recipes.images.objective import losses
 from recipes.images.scenes import EVALUATION, draw
-from recipes.images.views import Change, Views, as_values, random_views
+from recipes.images.views import Change, Views, as_values, joined, random_views
 from recipes.images.whitening import whiten
 from recipes.training import optimizers, train
 
@@ -31,13 +31,16 @@ NAME = "dinov3-starter"
 SEED = 16
 N_WHITENED = 512
 """Views whose patches the embedding starts from."""
+WARMUP_STEPS = 42
 SHOWN_SEED, N_SHOWN = 104, 7
 
 MILD = Change(least_area=0.6, turned=0.0, recolored=0.3)
-"""About what lies in a gallery."""
 STRONG = Change(least_area=0.35, turned=0.5, recolored=0.8)
-"""About what is searched with."""
-
+WHOLE = Change(least_area=0.8, turned=0.0, recolored=0.1)
+MOVED = Change(least_area=0.35, turned=0.5, recolored=0.2)
+CROPPED = Change(least_area=0.35, turned=0.0, recolored=0.1)
+TURNED = Change(least_area=0.8, turned=1.0, recolored=0.1)
+RECOLORED = Change(least_area=0.9, turned=0.0, recolored=1.0)
 
 CARD = Card(
     title=NAME,
@@ -79,6 +82,10 @@ class Stage:
     """Height and width of views in pixels; one a step."""
     n_pictures: int
     """A step."""
+    first: Change = WHOLE
+    """Of the first views: about what lies in a gallery."""
+    second: tuple[Change, ...] = (CROPPED, TURNED, RECOLORED)
+    """Of equal parts of the second views: about what is searched with."""
 
     @property
     def halved(self) -> bool:
@@ -87,10 +94,14 @@ class Stage:
 
 
 # Small views cost a tenth of those of the pictures' own size, and positions are relative to the view.
+SMALL = ((80, 80), (64, 80), (80, 64), (96, 96))
 STAGES = (
-    Stage(600, ((80, 80), (64, 80), (80, 64), (96, 96)), n_pictures=64),
-    Stage(750, ((128, 128), (112, 144), (144, 112)), n_pictures=40),
-    Stage(830, ((176, 176), (208, 160), (160, 208), (224, 224)), n_pictures=20),
+    # Under all changes at once: neither colors nor the place help, so that shapes and textures are learnt.
+    Stage(453, SMALL, n_pictures=64, first=MILD, second=(STRONG,)),
+    Stage(759, SMALL, n_pictures=64, second=(MOVED, RECOLORED, STRONG)),
+    Stage(880, SMALL, n_pictures=64),
+    Stage(1050, ((128, 128), (112, 144), (144, 112)), n_pictures=40),
+    Stage(1220, ((176, 176), (208, 160), (160, 208), (224, 224)), n_pictures=20),
 )
 N_STEPS = STAGES[-1].until
 
@@ -124,17 +135,24 @@ def trained() -> DINOv3ViTModel:
         size = stage.sizes[int(random.integers(len(stage.sizes)))]
         return losses(model, *views(pictures, stage, size, random, stage.n_pictures))
 
-    train(NAME, model.train(), optimizers(model, lr=3e-3, muon_lr=1.5e-2), step, n_steps=N_STEPS)
+    rates = optimizers(model, lr=3e-3, muon_lr=1.5e-2)
+    train(NAME, model.train(), rates, step, n_steps=N_STEPS, warmup=WARMUP_STEPS / N_STEPS, decay=0.505)
     return model.eval()
 
 
 def views(
     pictures: NDArray[np.uint8], stage: Stage, size: tuple[int, int], random: np.random.Generator, n: int
 ) -> tuple[Views, Views]:
-    """A mild and a strong view of each of `n` pictures."""
-    chosen = torch.from_numpy(pictures[np.sort(random.choice(len(pictures), n, replace=False))])
-    values = as_values(chosen, halved=stage.halved)
-    return random_views(values, *size, MILD), random_views(values, *size, STRONG)
+    """A first and a second view of each of `n` pictures."""
+    chosen = np.sort(random.choice(len(pictures), n, replace=False))
+    n_parts = len(stage.second)
+    # Sorted for the disk, then dealt out: else each part would always get the same pictures.
+    dealt = np.concatenate([chosen[part::n_parts] for part in range(n_parts)])
+    values = as_values(torch.from_numpy(pictures[dealt]), halved=stage.halved)
+    first = random_views(values, *size, stage.first)
+    parts = values.chunk(n_parts)
+    second = [random_views(part, *size, change) for part, change in zip(parts, stage.second, strict=True)]
+    return first, joined(second)
 
 
 def export(model: DINOv3ViTModel, folder: Path) -> None:

@@ -4,6 +4,7 @@ Points are (x, y) in -1 to 1, as torch's `affine_grid` has them: -1 is the left 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,11 @@ def random_views(pictures: Tensor, height: int, width: int, change: Change) -> V
     placement = random_placement(len(pictures), change, height / width)
     values = recolored(sampled(pictures, placement, height, width), change.recolored)
     return Views(normalized(values), placement)
+
+
+def joined(parts: Sequence[Views]) -> Views:
+    """Views of equal size, one after the other."""
+    return Views(torch.cat([part.pixels for part in parts]), torch.cat([part.placement for part in parts]))
 
 
 def as_values(pictures: Tensor, *, halved: bool) -> Tensor:
