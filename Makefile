@@ -11,7 +11,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 run: export MODELS_FILE ?= starter.toml
-run: setup ## Set up and serve the small untrained models on http://127.0.0.1:8000 (HOST, PORT)
+run: setup ## Set up and serve the small starter models on http://127.0.0.1:8000 (HOST, PORT)
 	@$(BIN)/python -m app starter
 	@$(BIN)/python -m app serve
 
