@@ -25,7 +25,7 @@ The teacher was all-MiniLM-L6-v2 (Apache 2.0), which the Python package `{REQUIR
 English texts were targets of the training. Its weights are not in this checkpoint."""
 
 STATIC = """The embeddings were trained first, without layers: a text was the sum of its tokens' vectors, the first ones
-counting most; they began as the teacher's vectors of the vocabulary's pieces. The encoder begins as that sum exactly: its
+counting most; they began as the teacher's vectors of the vocabulary's pieces. The encoder begins as that sum: its
 layers as the identity, its positions so that late tokens count less."""
 
 LIMITS = """It is a demonstration: it was trained for half an hour on one processor core, on texts about computers and

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -75,13 +75,16 @@ class Data:
         pages = np.random.default_rng(1).permutation(self._of_kind["page"])
         self._validation, self._of_kind["page"] = pages[:N_VALIDATION], pages[N_VALIDATION:]
 
-    def batch(self, step: int, n_tokens: int, max_tokens: Sequence[int]) -> Batch:
-        """The pairs of a step, of one kind and with about `n_tokens` tokens, at most 512 pairs.
+    def batch(
+        self, step: int, n_tokens: int, max_tokens: Sequence[int], kinds: Collection[str] = tuple(KIND_SHARES)
+    ) -> Batch:
+        """The pairs of a step, of one of the `kinds` and with about `n_tokens` tokens, at most 512 pairs.
 
         The documents are cut at one of the lengths `max_tokens`, drawn for the step.
         """
         random = np.random.default_rng(step)
-        kind = random.choice(list(KIND_SHARES), p=list(KIND_SHARES.values()))
+        shares = np.array([KIND_SHARES[kind] for kind in kinds])
+        kind = random.choice(list(kinds), p=shares / shares.sum())
         members = self._of_kind[kind]
         per_query, per_document = self._queries.lengths[members].mean(), self._documents.lengths[members].mean()
         # One long text among short ones would make a batch of padding.

@@ -1,4 +1,4 @@
-"""The trunk that both starters have: an XLM-RoBERTa encoder which begins as the static student, exactly.
+"""The trunk that both starters have: an XLM-RoBERTa encoder which begins as the static student.
 
 Post-norm layers give every hidden state the same norm, so a static vector cannot keep its length, which says how much
 a token counts. It keeps it with two spare dimensions that hold what is missing (+spare and -spare: the mean stays 0),
@@ -6,7 +6,6 @@ and that the last normalization takes away. Positions add to the same two, so th
 as the identity; of the last one's attention only `<s>` takes part, which collects the mean of the text.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +37,6 @@ BOS, PAD, EOS = 0, 1, 2
 
 OFFSET = 2
 """XLM-RoBERTa's first position, the padding id + 1."""
-POSITIONS = "embeddings.position_embeddings.weight"
 
 
 def encoder(static: Static, rarity: Tensor, max_tokens: int, n_unread: int) -> XLMRobertaModel:
@@ -71,20 +69,6 @@ def encoder(static: Static, rarity: Tensor, max_tokens: int, n_unread: int) -> X
         last.weight[RARITY], last.weight[FIRST] = RARITY_SHARE, 0.0
         last.weight[SPARE:] = 0.0
     return model
-
-
-def with_positions(model: XLMRobertaModel, max_tokens: int, n_unread: int) -> XLMRobertaModel:
-    """A copy of the encoder for texts of another length, whose first `n_unread` tokens count as all others do."""
-    config = copy.deepcopy(model.config)
-    config.max_position_embeddings = max_tokens + OFFSET
-    longer = XLMRobertaModel(config, add_pooling_layer=False)
-    state = model.state_dict()
-    known = state[POSITIONS]
-    positions = _positions(max_tokens, 0)
-    positions[: OFFSET + 1] = known[: OFFSET + 1]
-    positions[OFFSET + 1 : len(known) - n_unread] = known[OFFSET + 1 + n_unread :]
-    longer.load_state_dict(state | {POSITIONS: positions})
-    return longer
 
 
 def hidden_states(model: XLMRobertaModel, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
