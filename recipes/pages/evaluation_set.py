@@ -25,8 +25,8 @@ FOLDER = Path(__file__).parents[2] / "app" / "evaluation" / "data" / "pages"
 SEED = 2026
 N_PAGES = 200
 N_UNSEEN_A_PAGE = 3
-SIZES = ((850, 1100), (900, 1200), (1000, 800), (800, 1000), (1240, 1754))
-QUALITY = 70
+SIZES = ((640, 830), (680, 900), (750, 600), (600, 800), (900, 1270))
+QUALITY = 45
 QUESTIONS = (
     "Which page mentions {0} and {1}?",
     "Where is {0} next to {1} and {2}?",
