@@ -37,7 +37,7 @@ def losses(model: DINOv3ViTModel, first: Views, second: Views) -> dict[str, Tens
     parts = {
         "whole": matching(*wholes),
         "means": matching(*(view.mean(dim=(2, 3)) for view in patches)),
-        "patches": matching(*same_places(*patches, first.placement, second.placement)),
+        "patches": matching(*same_places(patches[0], patches[1], first.placement, second.placement)),
     }
     return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
