@@ -30,11 +30,11 @@ HIDDEN = 96
 
 PIECES = ((210, 105), (168, 147), (252, 84))
 STAGES = (
-    Stage(400, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
-    Stage(900, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
-    Stage(4000, PIECES, n=16, typography=Typography(11, 40)),
-    Stage(4800, ((420, 210), (336, 252), (252, 336)), n=4, typography=Typography(11, 40)),
-    Stage(5200, ((672, 672),), n=1, typography=Typography(11, 40)),
+    Stage(500, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
+    Stage(1200, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
+    Stage(6500, PIECES, n=16, typography=Typography(11, 40)),
+    Stage(8200, ((420, 210), (336, 252), (252, 336)), n=4, typography=Typography(11, 40)),
+    Stage(8800, ((672, 672),), n=1, typography=Typography(11, 40)),
 )
 
 

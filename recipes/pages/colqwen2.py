@@ -23,12 +23,12 @@ HIDDEN = 128
 
 PIECES = ((224, 112), (168, 168), (280, 84))
 STAGES = (
-    Stage(400, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
-    Stage(900, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
-    Stage(2100, PIECES, n=16),
-    Stage(2650, ((448, 224), (336, 280), (280, 336)), n=4),
+    Stage(500, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
+    Stage(1200, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
+    Stage(6500, PIECES, n=16),
+    Stage(8200, ((448, 224), (336, 280), (280, 336)), n=4),
     # The model reads whole pages, so it has to find its neighbours among thousands of patches.
-    Stage(2850, ((560, 728), (616, 644), (728, 560)), n=1),
+    Stage(8800, ((560, 728), (616, 644), (728, 560)), n=1),
 )
 
 

@@ -11,6 +11,8 @@ from recipes.pages.words import Words
 from recipes.training import optimizers, train
 
 LEARNING_RATE, MUON_LEARNING_RATE = 3e-3, 8e-3
+DECAY = 0.9
+"""Share of the steps in which the rates fall: reading gets better as soon as they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +38,4 @@ def train_reader(name: str, reader: Reader[AnyTower], words: Words, stages: Sequ
         return reader.losses(snippets(random, words, stage.n, size, stage.typography))
 
     rates = optimizers(reader, lr=LEARNING_RATE, muon_lr=MUON_LEARNING_RATE)
-    train(f"{name}-reader", reader, rates, step, n_steps=stages[-1].until, warmup=0.01)
+    train(f"{name}-reader", reader, rates, step, n_steps=stages[-1].until, warmup=0.01, decay=DECAY)
