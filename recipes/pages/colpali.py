@@ -15,7 +15,7 @@ from app.starter.visual import COLPALI_IMAGES, COLPALI_NAMES, rounded, save_visu
 from app.starter.visual_tokenizers import gemma_tokenizer
 from recipes import STARTER
 from recipes.pages.curriculum import Stage, train_reader
-from recipes.pages.qwen_export import LARGEST_VOCABULARY, token_vectors
+from recipes.pages.language_model import LARGEST_VOCABULARY, load_language_model
 from recipes.pages.reader import Reader, Typography
 from recipes.pages.siglip_tower import PATCH, PATCHES_A_SIDE, SiglipTower, patches
 from recipes.pages.whitening import sample_patches
@@ -75,21 +75,9 @@ def colpali(trained: Reader[SiglipTower], vocabulary: Words) -> tuple[ColPali, P
     model = ColPali(config)
     model.vision_tower.load_state_dict(tower.published())
     model.multi_modal_projector.linear.load_state_dict(tower.projector.state_dict())
-    _load_language_model(model, trained, tokenizer)
-    return model, tokenizer
-
-
-@torch.no_grad()
-def _load_language_model(model: ColPali, trained: Reader[SiglipTower], tokenizer: PreTrainedTokenizerBase) -> None:
-    for layer in model.language_model.layers:
-        layer.self_attn.o_proj.weight.zero_()
-        layer.mlp.down_proj.weight.zero_()
     # Gemma's norms multiply by 1 + weight, and its embeddings are multiplied by the root of their width.
-    model.language_model.norm.weight.copy_(trained.norm.weight.detach() - 1)
-    model.custom_text_proj.load_state_dict(trained.projection.state_dict())
-    embeddings: nn.Parameter = model.get_input_embeddings().weight
-    embeddings[:] = trained.background / HIDDEN**0.5
-    embeddings[: len(tokenizer)] = token_vectors(trained, tokenizer) / HIDDEN**0.5
+    load_language_model(model, trained, tokenizer, norm_offset=1.0, embedding_scale=HIDDEN**0.5)
+    return model, tokenizer
 
 
 def write(folder: Path, model: ColPali, tokenizer: PreTrainedTokenizerBase) -> None:

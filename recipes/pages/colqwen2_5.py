@@ -11,8 +11,9 @@ from app.families.colqwen2_5 import ColQwen2_5
 from app.starter.visual import qwen_tokens, rounded
 from recipes import STARTER
 from recipes.pages.colqwen2 import reader
+from recipes.pages.language_model import load_language_model
 from recipes.pages.qwen2_tower import Qwen2Tower
-from recipes.pages.qwen_export import colqwen2, load_language_model, qwen_text, write_qwen
+from recipes.pages.qwen_export import colqwen2, qwen_text, write_qwen
 from recipes.pages.qwen_rewriting import qwen2_5_vision
 from recipes.pages.reader import Reader
 from recipes.pages.words import Words, words

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from recipes.pages.reader import AnyTower, Reader, Typography, snippets
@@ -33,6 +34,8 @@ def train_reader(name: str, reader: Reader[AnyTower], words: Words, stages: Sequ
 
     def step(number: int) -> Mapping[str, Tensor]:
         random = np.random.default_rng((seed, number))
+        # For the towers that place a piece at random.
+        torch.manual_seed(int(random.integers(2**62)))
         stage = next(stage for stage in stages if number < stage.until)
         size = stage.sizes[random.integers(len(stage.sizes))]
         return reader.losses(snippets(random, words, stage.n, size, stage.typography))

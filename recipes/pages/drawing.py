@@ -2,67 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from recipes.pages.fonts import font
+from recipes.pages.page import Mark, Page
+from recipes.pages.style import Colour, Style
 from recipes.pages.words import COLOURS, SHAPES, Words
 
-Box = tuple[float, float, float, float]
-Colour = tuple[int, int, int]
 X_HEIGHT = 0.5
 """Of letters such as x, in ems; about the same in all faces."""
 
 PUNCTUATION = ("", "", "", "", "", "", ",", ",", ".", ".", ":", ";")
-
-
-@dataclass(slots=True)
-class Mark:
-    """Something on a page that a query can ask for."""
-
-    names: tuple[str, ...]
-    """The word in small letters; or colour and shape of a drawn thing. Empty for a number."""
-    box: Box
-    """Left, top, right, bottom in pixels."""
-
-
-@dataclass(slots=True)
-class Page:
-    """A picture and everything on it."""
-
-    image: Image.Image
-    marks: list[Mark] = field(default_factory=list)
-    letters: list[Mark] = field(default_factory=list)
-    """Each letter of the words, in small letters; as wide as its advance, as high as an x."""
-
-    def resized(self, width: int, height: int, filter_: Image.Resampling) -> "Page":
-        """The page at another size, its marks moved along."""
-        across, down = width / self.image.width, height / self.image.height
-
-        def moved(marks: Sequence[Mark]) -> list[Mark]:
-            return [
-                Mark(m.names, (m.box[0] * across, m.box[1] * down, m.box[2] * across, m.box[3] * down)) for m in marks
-            ]
-
-        return Page(self.image.resize((width, height), filter_), moved(self.marks), moved(self.letters))
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """What a page's parts have in common."""
-
-    body: Path
-    heading: Path
-    size: int
-    """Of the body text, pixels an em."""
-    ink: Colour
-    accent: Colour
-    paper: Colour
-    leading: float
-    """Distance of lines in ems."""
 
 
 class Renderer:
@@ -330,14 +283,3 @@ BLOCK_WEIGHTS = (0.34, 0.14, 0.1, 0.12, 0.07, 0.05, 0.08, 0.1)
 def _mixed(colour: Colour, white: float) -> Colour:
     red, green, blue = (int(part + (255 - part) * white) for part in colour)
     return red, green, blue
-
-
-def random_style(random: np.random.Generator, faces: Sequence[Path], size: int) -> Style:
-    """Two faces and colours that can be read on each other."""
-    body, heading = (faces[index] for index in random.integers(len(faces), size=2))
-    dark = tuple(int(part) for part in random.integers(0, 70, size=3))
-    accents = [(20, 20, 20), (30, 60, 130), (140, 30, 30), (20, 100, 60), (90, 40, 120), (160, 80, 10), dark]
-    light = int(random.integers(238, 256))
-    paper = (255, 255, 255) if random.random() < 0.6 else (light, light, int(random.integers(light - 10, light + 1)))
-    accent = accents[random.integers(len(accents))]
-    return Style(body, heading, size, dark, accent, paper, float(random.uniform(1.15, 1.6)))  # type: ignore[arg-type]

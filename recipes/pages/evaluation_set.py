@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from recipes.pages.drawing import Page, Renderer, random_style
+from recipes.pages.drawing import Renderer
 from recipes.pages.fonts import faces, held_out_faces
+from recipes.pages.page import Page
+from recipes.pages.style import random_style
 from recipes.pages.words import COLOURS, SHAPES, words
 
 FOLDER = Path(__file__).parents[2] / "app" / "evaluation" / "data" / "pages"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.pages.drawing import Mark
+from recipes.pages.page import Mark
 
 BACKGROUND = 0
 """Class of a token with nothing on it, and of one with a number."""

@@ -3,6 +3,12 @@
 Left to themselves, heads take long to find the patches beside them (compare ConViT, arXiv:2103.10697).
 """
 
+HEAD_DIM = 16
+"""Of the towers' heads."""
+
+CONTENT_GAIN = 0.3
+"""Of the matrices for queries and keys at the start, so that places count more than contents."""
+
 AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 NEAR = (*AROUND, (0, -2), (0, 0), (0, 0), (0, 2))
 ALONG = (*AROUND, (0, -6), (0, -3), (0, 3), (0, 6))

@@ -9,7 +9,7 @@ from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionCon
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from app.starter.visual import PATCH, QWEN_IMAGES
-from recipes.pages.neighbours import neighbours
+from recipes.pages.neighbours import CONTENT_GAIN, HEAD_DIM, neighbours
 from recipes.pages.reader import Tower
 from recipes.pages.whitening import WhitenedPatches
 
@@ -17,12 +17,8 @@ MERGE = 2
 TOKEN_SIDE = MERGE * PATCH
 """Pixels of a page across one visual token."""
 
-HEAD_DIM = 16
 LOOK = (6.0, 9.0)
-"""Strength of that in the two fastest frequencies of an axis: enough that the next patch but one gets a fiftieth."""
-
-CONTENT_GAIN = 0.3
-"""Of the matrices for queries and keys, at the start."""
+"""Constant queries and keys in the two fastest frequencies of an axis: other patches get a tenth at the start."""
 
 ROPE_BASE = 10_000.0
 
@@ -48,18 +44,17 @@ class Qwen2Tower(Tower):
         )
         config._attn_implementation = "sdpa"
         self.visual = Qwen2VisionTransformerPretrainedModel(config)
-        # A still image is two equal frames to Qwen's convolution; one matrix does with half of the numbers.
         for module in self.visual.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        # A still image is two equal frames to Qwen's convolution; one matrix does with half of the numbers.
         self.visual.patch_embed = WhitenedPatches(3 * PATCH**2, dim)
         with torch.no_grad():
-            for block in self.visual.blocks:
+            for index, block in enumerate(self.visual.blocks):
                 block.attn.proj.weight.mul_(RESIDUAL_GAIN)
                 block.mlp.fc2.weight.mul_(RESIDUAL_GAIN)
-            for index, block in enumerate(self.visual.blocks):
                 look_at(block.attn.qkv, neighbours(index, depth))
 
         self._middle: list[Tensor] = []

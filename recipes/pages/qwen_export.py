@@ -3,19 +3,16 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLConfig
 
 from app.families.colqwen2 import ColQwen2
 from app.starter.visual import QWEN_IMAGES, QWEN_NAMES, qwen_tokens, rounded, save_visual, write_json
 from app.starter.visual_tokenizers import qwen2_tokenizer
+from recipes.pages.language_model import LARGEST_VOCABULARY, load_language_model
 from recipes.pages.qwen2_tower import Qwen2Tower
-from recipes.pages.reader import AnyTower, Reader
+from recipes.pages.reader import Reader
 from recipes.pages.words import Words
-
-LARGEST_VOCABULARY = 40_000
-"""More than the words need: the tokenizer stops when each is one token."""
 
 
 def qwen_text(dim: int, vocabulary_size: int) -> dict[str, object]:
@@ -65,28 +62,6 @@ def colqwen2(reader: Reader[Qwen2Tower], words: Words) -> tuple[ColQwen2, PreTra
     model.visual.load_state_dict(weights)
     load_language_model(model, reader, tokenizer)
     return model, tokenizer
-
-
-@torch.no_grad()
-def load_language_model(model: PreTrainedModel, reader: Reader[Qwen2Tower], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Set embeddings, final norm and projection; the layer's outputs to zero, so that it starts as the identity."""
-    for layer in model.language_model.layers:
-        layer.self_attn.o_proj.weight.zero_()
-        layer.mlp.down_proj.weight.zero_()
-    model.language_model.norm.weight.copy_(reader.norm.weight)
-    model.custom_text_proj.load_state_dict(reader.projection.state_dict())
-    embeddings: nn.Parameter = model.get_input_embeddings().weight
-    embeddings[:] = reader.background
-    embeddings[: len(tokenizer)] = token_vectors(reader, tokenizer)
-
-
-def token_vectors(reader: Reader[AnyTower], tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """[n_tokens, hidden]: of what the token spells; of the background where that is no letters."""
-    texts = [tokenizer.decode([index]).strip() for index in range(len(tokenizer))]
-    spelled = [index for index, text in enumerate(texts) if text.isascii() and text.isalpha()]
-    vectors = reader.background.detach().repeat(len(texts), 1)
-    vectors[spelled] = reader.spelling.of([texts[index] for index in spelled]).detach()
-    return vectors
 
 
 def write_qwen(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, processor: str) -> None:

@@ -1,8 +1,7 @@
-"""First part of the training: the vision tower learns to read, token by token, from what the renderer knows.
+"""A vision tower learns to read, token by token, from what the renderer knows.
 
 A visual token's vector is classified among the vectors of all words (cross entropy over cosines, as MaxSim will
-compare them). The language model takes no part yet: it starts as the identity, so what is learned here is the
-checkpoint's input of the second part.
+compare them). The language model takes no part: in the checkpoint it is the identity.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,12 @@ from PIL.Image import Resampling
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-from recipes.pages.drawing import Mark, Page, Renderer, random_style
+from recipes.pages.drawing import Renderer
 from recipes.pages.fonts import faces
 from recipes.pages.labels import BACKGROUND, labels
+from recipes.pages.page import Mark, Page
 from recipes.pages.spelling import N_FEATURES, Spelling
+from recipes.pages.style import random_style
 from recipes.pages.words import Words
 
 SCALE = 20.0

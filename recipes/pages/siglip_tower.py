@@ -9,16 +9,14 @@ from torch.nn.functional import unfold
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipVisionModel
 
-from recipes.pages.neighbours import neighbours
+from recipes.pages.neighbours import CONTENT_GAIN, HEAD_DIM, neighbours
 from recipes.pages.reader import Tower
 from recipes.pages.whitening import WhitenedPatches
 
 PATCH = 21
 PATCHES_A_SIDE = 32
-HEAD_DIM = 16
 RESIDUAL_GAIN = 0.3
-CONTENT_GAIN = 0.3
-"""Of the matrices for queries and keys, at the start."""
+"""Of the matrices that add to the residual stream, at the start."""
 
 FREQUENCIES = (1.0, 0.3, 0.1)
 """Radians a patch, of the waves that tell where a patch is."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recipes.pages.drawing import Page
+from recipes.pages.page import Page
 from recipes.pages.reader import Typography, pixels, snippets
 from recipes.pages.words import Words
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recipes.pages.drawing import Mark
 from recipes.pages.labels import BACKGROUND, labels
+from recipes.pages.page import Mark
 
 CLASSES = {"harvest": 1, "coffee": 2, "red": 3, "circle": 4}
 

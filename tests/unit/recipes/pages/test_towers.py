@@ -8,8 +8,8 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
-from recipes.pages import qwen2_tower, siglip_tower
-from recipes.pages.neighbours import neighbours
+from recipes.pages import siglip_tower
+from recipes.pages.neighbours import HEAD_DIM, neighbours
 from recipes.pages.qwen2_tower import Qwen2Tower
 from recipes.pages.qwen_rewriting import qwen2_5_vision
 from recipes.pages.siglip_tower import SiglipTower
@@ -61,7 +61,7 @@ def test_heads_of_qwen_begin_at_their_neighbours(layer: int, monkeypatch: pytest
     most = weights[:, places.index((5, 7))].argmax(-1)
     found = [(places[index][0] - 5, places[index][1] - 7) for index in most]
     assert found == list(neighbours(layer, 4))
-    assert qwen2_tower.HEAD_DIM * len(found) == 192
+    assert HEAD_DIM * len(found) == 192
 
 
 @pytest.mark.parametrize("layer", [0, 3])
