@@ -10,14 +10,16 @@ import logging
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from app import starter
 from app.core.errors import ManyvecError
 from app.evaluation.client import ServerClient
 from app.evaluation.evaluate import evaluate
-from app.evaluation.report import Row, Table, write_json
+from app.evaluation.report import Row, Table, markdown, write_json
 from app.evaluation.sets import DATA
+from recipes.cards import Card, write_card
 from recipes.serving import ROOT, Entry, serving
 
 MODELS = ROOT / "models"
@@ -31,6 +33,14 @@ def evaluate_checkpoint(folder: Path, family: str, *, sets: Path = DATA) -> list
     """
     entry = Entry(folder.name, family, folder)
     return [row for table in _tables([entry, _untrained(family)], sets) for row in table.rows]
+
+
+def measure(folder: Path, card: Card) -> None:
+    """Write the card of a new checkpoint, with its figures; print size and figures. Raises as above."""
+    rows = evaluate_checkpoint(folder, card.family)
+    write_card(folder, replace(card, figures=rows))
+    n_megabytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    print(f"{folder}: {n_megabytes:.1f} MB\n{markdown(rows)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-from app.evaluation.report import markdown
 from app.starter.image import PREPROCESSOR
 from recipes import STARTER
-from recipes.cards import Card, write_card
-from recipes.evaluate import evaluate_checkpoint
+from recipes.cards import Card
+from recipes.evaluate import measure
 from recipes.images.collection import training_pictures
 from recipes.images.components import component_sheet
 from recipes.images.objective import losses
@@ -209,9 +208,7 @@ def main() -> None:
     model = trained()
     export(model, folder)
     component_sheet([untrained().eval(), model], shown_pictures()).save(folder / "patches.png", optimize=True)
-    rows = evaluate_checkpoint(folder, "dinov3")
-    write_card(folder, replace(CARD, figures=rows))
-    print(markdown(rows))
+    measure(folder, CARD)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """A start for the patch embedding: the principal components of patches, each brought to about the same strength.
 
 With random filters nearly all that a patch's embedding says is its brightness, because that is what patches differ by
-most; edges and colors come through from the first step after whitening (as in Coates et al. 2011, "An analysis of
-single-layer networks in unsupervised feature learning").
+most; edges and colors come through from the first step after whitening.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
+
+from recipes.whitening import whitened_directions
 
 SOFTENING = 0.01
 """Share of the mean variance that is added to each: components weaker than that stay weak."""
@@ -20,12 +21,10 @@ def whiten(embedding: nn.Conv2d, pixels: Tensor) -> None:
     patches = unfold(pixels, size, stride=size).transpose(1, 2).flatten(0, 1)
     mean = patches.mean(dim=0)
     centered = patches - mean
-    variances, directions = torch.linalg.eigh(centered.T @ centered / len(centered))
-    strongest = slice(-embedding.out_channels, None)
-    scales = (variances[strongest] + SOFTENING * variances.mean()).rsqrt()
+    directions = whitened_directions(centered.T @ centered / len(centered), embedding.out_channels, SOFTENING)
     # A random turn: otherwise the first channels would hold all that is coarse.
     turn, _ = torch.linalg.qr(torch.randn(embedding.out_channels, embedding.out_channels))
-    filters = turn @ (directions[:, strongest] * scales).T
+    filters = turn @ directions.T
     embedding.weight.copy_(filters.view_as(embedding.weight))
     if embedding.bias is not None:
         embedding.bias.copy_(-filters @ mean)

@@ -14,6 +14,8 @@ from app.families.colpali import ColPali
 from app.starter.visual import COLPALI_IMAGES, COLPALI_NAMES, rounded, save_visual, write_json
 from app.starter.visual_tokenizers import gemma_tokenizer
 from recipes import STARTER
+from recipes.evaluate import measure
+from recipes.pages.cards import card
 from recipes.pages.curriculum import Stage, train_reader
 from recipes.pages.language_model import LARGEST_VOCABULARY, load_language_model
 from recipes.pages.reader import Reader, Typography
@@ -25,8 +27,17 @@ NAME = "colpali-starter"
 SEED = 13
 DIM = 192
 DEPTH = 4
-HIDDEN = 96
+HIDDEN = 88
 """Width of the language model: small, because the file has its table of words twice."""
+
+CARD = card(
+    NAME,
+    "colpali",
+    "vidore/colpali-v1.3",
+    f"SigLIP with {DEPTH} layers of width {DIM}, pages of {PATCH * PATCHES_A_SIDE} x {PATCH * PATCHES_A_SIDE} pixels, "
+    f"patches of {PATCH} x {PATCH}, and a language model of one layer of width {HIDDEN}.",
+    SEED,
+)
 
 PIECES = ((210, 105), (168, 147), (252, 84))
 STAGES = (
@@ -90,8 +101,9 @@ def write(folder: Path, model: ColPali, tokenizer: PreTrainedTokenizerBase) -> N
 
 
 def main() -> None:
-    """Train, write the checkpoint."""
+    """Train; write checkpoint, figures and card."""
     write(STARTER / NAME, *colpali(reader(), words()))
+    measure(STARTER / NAME, CARD)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from recipes import STARTER
+from recipes.evaluate import measure
+from recipes.pages.cards import card
 from recipes.pages.curriculum import Stage, train_reader
 from recipes.pages.qwen2_tower import Qwen2Tower, patches
 from recipes.pages.qwen_export import colqwen2, write_qwen
@@ -20,6 +22,14 @@ DIM = 192
 DEPTH = 4
 HIDDEN = 128
 """Width of the language model."""
+
+CARD = card(
+    NAME,
+    "colqwen2",
+    "vidore/colqwen2-v1.0",
+    f"Qwen2-VL's vision tower with {DEPTH} layers of width {DIM}, a language model of one layer of width {HIDDEN}.",
+    SEED,
+)
 
 PIECES = ((224, 112), (168, 168), (280, 84))
 STAGES = (
@@ -44,8 +54,9 @@ def reader() -> Reader[Qwen2Tower]:
 
 
 def main() -> None:
-    """Train, write the checkpoint."""
+    """Train; write checkpoint, figures and card."""
     write_qwen(STARTER / NAME, *colqwen2(reader(), words()), "ColQwen2Processor")
+    measure(STARTER / NAME, CARD)
 
 
 if __name__ == "__main__":

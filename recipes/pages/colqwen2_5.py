@@ -10,7 +10,9 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLCo
 from app.families.colqwen2_5 import ColQwen2_5
 from app.starter.visual import qwen_tokens, rounded
 from recipes import STARTER
-from recipes.pages.colqwen2 import reader
+from recipes.evaluate import measure
+from recipes.pages.cards import card
+from recipes.pages.colqwen2 import DEPTH, DIM, HIDDEN, SEED, reader
 from recipes.pages.language_model import load_language_model
 from recipes.pages.qwen2_tower import Qwen2Tower
 from recipes.pages.qwen_export import colqwen2, qwen_text, write_qwen
@@ -19,6 +21,14 @@ from recipes.pages.reader import Reader
 from recipes.pages.words import Words, words
 
 NAME = "colqwen2.5-starter"
+CARD = card(
+    NAME,
+    "colqwen2.5",
+    "vidore/colqwen2.5-v0.2",
+    f"Qwen2.5-VL's vision tower with {DEPTH} layers of width {DIM}, which sees the whole page in each, and a language "
+    f"model of one layer of width {HIDDEN}. The weights are those of colqwen2-starter, rewritten exactly.",
+    SEED,
+)
 
 
 def colqwen2_5(trained: Reader[Qwen2Tower], vocabulary: Words) -> tuple[ColQwen2_5, PreTrainedTokenizerBase]:
@@ -45,8 +55,9 @@ def colqwen2_5(trained: Reader[Qwen2Tower], vocabulary: Words) -> tuple[ColQwen2
 
 
 def main() -> None:
-    """Train what is not trained yet, write the checkpoint."""
+    """Train what is not trained yet; write checkpoint, figures and card."""
     write_qwen(STARTER / NAME, *colqwen2_5(reader(), words()), "ColQwen2_5_Processor")
+    measure(STARTER / NAME, CARD)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from recipes.pages.page import Page
 from recipes.pages.reader import Typography, pixels, snippets
 from recipes.pages.words import Words
+from recipes.whitening import whitened_directions
 
 N_PAGES = 48
 N_DIRECTIONS = 256
 """Of a patch; the rest has less than a hundredth of the variance."""
 
-FLOOR = 1e-3
-"""Added to the variances, in shares of their mean: what is smaller is noise."""
+SOFTENING = 1e-3
+"""As `whitened_directions` takes it: what is weaker is noise."""
 
 
 class WhitenedPatches(nn.Module):
@@ -39,10 +40,7 @@ class WhitenedPatches(nn.Module):
     def fit(self, patches: Tensor) -> None:
         """Take the directions from these patches [n, n_pixels]."""
         moment = patches.T @ patches / len(patches)
-        variances, directions = torch.linalg.eigh(moment.double())
-        variances, directions = variances.flip(0)[:N_DIRECTIONS], directions.flip(1)[:, :N_DIRECTIONS]
-        scale = (variances + FLOOR * moment.diagonal().mean()).rsqrt()
-        self.basis.copy_(directions * scale)
+        self.basis.copy_(whitened_directions(moment.double(), N_DIRECTIONS, SOFTENING))
 
     def forward(self, patches: Tensor) -> Tensor:
         embedded: Tensor = self.embedding(patches @ self.basis)

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from torch.optim import AdamW
 
-from app.evaluation.report import markdown
-from recipes.cards import Card, write_card
-from recipes.evaluate import evaluate_checkpoint
+from recipes.cards import Card
+from recipes.evaluate import measure
 from recipes.text import cards
-from recipes.text.checkpoint import n_megabytes, write_encoder
+from recipes.text.checkpoint import write_encoder
 from recipes.text.data import Batch, Data
 from recipes.text.losses import contrast, ndcg
 from recipes.text.static import Static, trained_static
@@ -196,9 +195,7 @@ def main() -> None:
     student = trained(data)
     folder = write(student, data)
     print(f"{NAME}: {validation_ndcg(student, data)}", flush=True)
-    rows = evaluate_checkpoint(folder, "bge-m3")
-    write_card(folder, replace(CARD, figures=rows))
-    print(f"{folder}: {n_megabytes(folder):.1f} MB\n{markdown(rows)}")
+    measure(folder, CARD)
 
 
 if __name__ == "__main__":

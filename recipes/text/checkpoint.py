@@ -28,11 +28,6 @@ def write_encoder(
     return folder
 
 
-def n_megabytes(folder: Path) -> float:
-    """Of all files."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-
-
 def _with_pooler(encoder: XLMRobertaModel) -> XLMRobertaModel:
     """A copy with XLM-RoBERTa's pooler, which nothing reads, but which libraries miss loudly."""
     complete = XLMRobertaModel(encoder.config)

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,13 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from app.core.types import Role
-from app.evaluation.report import markdown
 from app.families.e5 import CONTEXT_LENGTH, PREFIXES
 from app.starter.text import write_sentence_transformers_files
-from recipes.cards import Card, write_card
-from recipes.evaluate import evaluate_checkpoint
+from recipes.cards import Card
+from recipes.evaluate import measure
 from recipes.text import cards
-from recipes.text.checkpoint import n_megabytes, write_encoder
+from recipes.text.checkpoint import write_encoder
 from recipes.text.data import Data
 from recipes.text.losses import ndcg
 from recipes.text.static import Static, trained_static
@@ -88,9 +86,7 @@ def main() -> None:
     model = student(data)
     print(f"{NAME}: nDCG@10 {validation_ndcg(model, data):.4f} on validation pages", flush=True)
     folder = write(model, data)
-    rows = evaluate_checkpoint(folder, "e5")
-    write_card(folder, replace(CARD, figures=rows))
-    print(f"{folder}: {n_megabytes(folder):.1f} MB\n{markdown(rows)}")
+    measure(folder, CARD)
 
 
 if __name__ == "__main__":
