@@ -33,12 +33,12 @@ CARD = card(
 
 PIECES = ((224, 112), (168, 168), (280, 84))
 STAGES = (
-    Stage(500, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
-    Stage(1200, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
-    Stage(6500, PIECES, n=16),
-    Stage(8200, ((448, 224), (336, 280), (280, 336)), n=4),
+    Stage(600, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
+    Stage(1600, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
+    Stage(12400, PIECES, n=16),
+    Stage(15200, ((448, 224), (336, 280), (280, 336)), n=4),
     # The model reads whole pages, so it has to find its neighbours among thousands of patches.
-    Stage(8800, ((560, 728), (616, 644), (728, 560)), n=1),
+    Stage(16000, ((560, 728), (616, 644), (728, 560)), n=1),
 )
 
 

@@ -9,6 +9,7 @@ from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionCon
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from app.starter.visual import PATCH, QWEN_IMAGES
+from recipes.pages.attention import MATERIALIZED
 from recipes.pages.neighbours import CONTENT_GAIN, HEAD_DIM, neighbours
 from recipes.pages.reader import Tower
 from recipes.pages.whitening import WhitenedPatches
@@ -42,7 +43,7 @@ class Qwen2Tower(Tower):
             num_heads=dim // HEAD_DIM,
             patch_size=PATCH,
         )
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = MATERIALIZED
         self.visual = Qwen2VisionTransformerPretrainedModel(config)
         for module in self.visual.modules():
             if isinstance(module, nn.Linear):

@@ -23,6 +23,7 @@ from recipes.pages.page import Mark, Page
 from recipes.pages.spelling import N_FEATURES, Spelling
 from recipes.pages.style import random_style
 from recipes.pages.words import Words
+from recipes.precision import fast_bfloat16
 
 SCALE = 20.0
 """Of cosines before the softmax."""
@@ -84,16 +85,20 @@ class Reader(nn.Module, Generic[AnyTower]):
         return self.project(torch.cat((self.background[None], self.spelling())))
 
     def project(self, hidden: Tensor) -> Tensor:
-        return normalize(self.projection(self.norm(hidden)), dim=-1)
+        return normalize(self.projection(self.norm(hidden)).float(), dim=-1)
 
     def losses(self, pages: Sequence[Page]) -> Mapping[str, Tensor]:
         """Of pages of one size, and the share of words that are read right."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16()):
+            return self._losses(pages)
+
+    def _losses(self, pages: Sequence[Page]) -> Mapping[str, Tensor]:
         tokens, patches = self.tower(pixels(pages))
         letters = _gathered([page.letters for page in pages], LETTERS, pages, self.tower.patch_side)
         letter_loss = _cross_entropy(self.letter_head(patches), letters)
         found = _gathered([page.marks for page in pages], self.classes, pages, self.tower.token_side)
         spelling_loss = self._spelling_loss(tokens, found)
-        logits = SCALE * self.project(tokens) @ self.words().T
+        logits = (SCALE * self.project(tokens) @ self.words().T).float()
         word_loss = _cross_entropy(logits, found)
         loss = word_loss + letter_loss + spelling_loss
         return {
@@ -108,7 +113,9 @@ class Reader(nn.Module, Generic[AnyTower]):
         shares = torch.zeros(len(tokens), N_FEATURES)
         shares.index_add_(0, found.tokens, found.weights[:, None] * self._table[found.classes])
         text = torch.unique(found.tokens[found.classes != BACKGROUND])
-        return SPELLING_WEIGHT * binary_cross_entropy_with_logits(self.spelling_head(tokens[text]), shares[text])
+        return SPELLING_WEIGHT * binary_cross_entropy_with_logits(
+            self.spelling_head(tokens[text]).float(), shares[text]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ def _gathered(marks: Sequence[Sequence[Mark]], classes: Mapping[str, int], pages
 def _cross_entropy(logits: Tensor, found: Found) -> Tensor:
     """Mean over what is labelled; the background, of which there is much, counts less."""
     weights = torch.where(found.classes == BACKGROUND, BACKGROUND_WEIGHT * found.weights, found.weights)
-    return -(logits.log_softmax(-1)[found.tokens, found.classes] * weights).sum() / weights.sum()
+    return -(logits.float().log_softmax(-1)[found.tokens, found.classes] * weights).sum() / weights.sum()
 
 
 def _read(logits: Tensor, found: Found) -> Tensor:

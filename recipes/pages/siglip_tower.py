@@ -9,6 +9,7 @@ from torch.nn.functional import unfold
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipVisionModel
 
+from recipes.pages.attention import MATERIALIZED
 from recipes.pages.neighbours import CONTENT_GAIN, HEAD_DIM, neighbours
 from recipes.pages.reader import Tower
 from recipes.pages.whitening import WhitenedPatches
@@ -48,7 +49,7 @@ class SiglipTower(Tower):
             patch_size=PATCH,
             vision_use_head=False,
         )
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = MATERIALIZED
         self.vision = SiglipVisionModel(config)
         self.patch_embedding = WhitenedPatches(3 * PATCH**2, dim)
         self.projector = nn.Linear(dim, hidden)

@@ -44,7 +44,8 @@ class WhitenedPatches(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         embedded: Tensor = self.embedding(patches @ self.basis)
-        return embedded
+        # What the layers add up stays in full precision.
+        return embedded.float()
 
     def kernel(self) -> Tensor:
         """The same on pixels as they are: [dim, n_pixels]."""
