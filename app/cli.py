@@ -1,4 +1,4 @@
-"""`python -m app serve | models | eval | starter`."""
+"""`python -m app serve | models | train | eval | starter`."""
 
 import argparse
 import ipaddress
@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from app.core.errors import ManyvecError
 from app.core.trace import RequestIdFilter
-from app.main import configured_models, create_app, hub
+from app.engine.lane import PrepareThreads
+from app.main import checkpoint_loader, configured_models, create_app, hub
 from app.settings import Settings
+from app.training.command import LocalServing, add_arguments, train
 
 log = logging.getLogger("manyvec")
 
@@ -63,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     convert = actions.add_parser("convert", help="convert a checkpoint's pickled weights to safetensors")
     convert.add_argument("checkpoint", help="folder under MODELS_DIR, or a hub id")
     convert.set_defaults(run=_convert)
+    train = commands.add_parser("train", help="fine-tune a model on pairs")
+    add_arguments(train)
+    train.set_defaults(run=_train)
     _add_eval(commands.add_parser("eval", help="measure how well served models find"))
     return parser
 
@@ -104,6 +109,17 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     # uvicorn raises Ctrl-C again when it has shut down.
     with suppress(KeyboardInterrupt):
         Server(config).run()
+
+
+def _train(options: argparse.Namespace, settings: Settings) -> None:
+    configs, default_text = configured_models(settings)
+    # The default text model is the first one here too.
+    configs.sort(key=lambda config: config.name != default_text)
+    threads = PrepareThreads(1)
+    try:
+        train(options, settings, LocalServing(configs, checkpoint_loader(settings, threads).fetch))
+    finally:
+        threads.close()
 
 
 def _welcome(settings: Settings, port: int) -> str:

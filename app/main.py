@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -15,6 +15,7 @@ from app import api
 from app.checkpoints.hub import Hub
 from app.checkpoints.resolve import resolve
 from app.engine.config import ConfigError, ModelConfig, configure, read_models_file
+from app.engine.daemon import in_daemon_thread
 from app.engine.engine import Engine
 from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader
@@ -23,6 +24,10 @@ from app.engine.model_runner import RunnerLimits
 from app.engine.registry import Loader, ModelRegistry
 from app.families.base import Checkpoint
 from app.settings import Settings
+from app.training.process import TRAINER
+from app.training.published import published_models, with_published
+from app.training.service import TrainingSwitch
+from app.training.serving import EngineServing
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +38,13 @@ if you send one of up to 128 letters, digits, dots, hyphens and underscores; the
 """
 
 
-def create_app(settings: Settings | None = None, loader: Loader | None = None) -> FastAPI:
-    """Build the application. `loader` replaces the one that reads checkpoints (tests). Raises `ConfigError`."""
+def create_app(
+    settings: Settings | None = None, loader: Loader | None = None, trainer: Sequence[str] = TRAINER
+) -> FastAPI:
+    """Build the application. Raises `ConfigError`.
+
+    `loader` and `trainer` replace what reads checkpoints and the command that trains them (tests).
+    """
     settings = settings or Settings()
     configs, default_text = configured_models(settings)
     preloaded = _preloaded(settings.preload, configs)
@@ -44,9 +54,11 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threads = PrepareThreads(settings.prepare_threads)
+        models = loader or checkpoint_loader(settings, threads)
+        training = app.state.training = TrainingSwitch()
         registry = ModelRegistry(
             configs,
-            loader or checkpoint_loader(settings, threads),
+            models,
             engine_metrics,
             memory_budget_bytes=settings.memory_budget_mb << 20 if settings.memory_budget_mb else None,
             load_wait_s=settings.load_wait_s,
@@ -54,6 +66,10 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
         )
         engine = Engine(registry, threads, engine_metrics, device=settings.device, default_text=default_text)
         app.state.engine = engine
+        if settings.training:
+            serving = EngineServing(engine, models.fetch, asyncio.get_running_loop())
+            # In a thread: it waits for the disk, and what it finds there it may put into service at once.
+            await in_daemon_thread(lambda: training.open(settings.models_dir, serving, settings.device, trainer))
         # `device` imports torch, which takes a second or two that the first request need not wait for.
         warmup = asyncio.gather(engine.device(), engine.preload(preloaded))
         try:
@@ -61,6 +77,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
         finally:
             warmup.cancel()
             await asyncio.gather(warmup, return_exceptions=True)
+            await in_daemon_thread(training.close)
             await engine.close()
 
     # Swagger UI from this server: the default page loads it from another host.
@@ -71,7 +88,7 @@ def create_app(settings: Settings | None = None, loader: Loader | None = None) -
 
 
 def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None]:
-    """The models to serve and the default text model's name, from the models file and the environment."""
+    """The models to serve, fine-tuned ones included, and the default text model's name."""
     checkpoints = {
         "colqwen2.5": settings.colqwen_model_id,
         "colqwen2": settings.colqwen2_model_id,
@@ -80,7 +97,10 @@ def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None
         "bge-m3": settings.bge_m3_model_id,
         "dinov3": settings.dinov3_model_id,
     }
-    return configure(read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir)
+    configs, default_text = configure(
+        read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir
+    )
+    return with_published(configs, published_models(settings.models_dir).configs()), default_text
 
 
 def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> CheckpointLoader:

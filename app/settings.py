@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     hf_token: SecretStr | None = Field(None, description="Hugging Face token, needed for gated models only.")
     hf_hub_offline: bool = Field(False, description="Never contact the model hub.")
 
+    training: bool = Field(True, description="Whether models can be fine-tuned here.")
+    max_training_pairs: int = Field(1_000_000, ge=1, description="Most pairs of one training job; 413 beyond it.")
+
     max_body_mb: float = Field(64, gt=0, description="Largest request body in MiB; 413 beyond it.")
     max_items: int = Field(1024, ge=1, description="Most texts or images in one request; 413 beyond it.")
     max_text_chars: int = Field(400_000, ge=1, description="Longest single text in characters; 413 beyond it.")

@@ -20,10 +20,12 @@ from app.core.errors import (
     TooLargeError,
     UnavailableError,
 )
+from app.training.jobs import JobNotFoundError
 
 STATUSES: dict[type[ManyvecError], int] = {
     BadInputError: 400,
     ModelNotFoundError: 404,
+    JobNotFoundError: 404,
     TooLargeError: 413,
     UnavailableError: 503,
     ModelLoadError: 503,
@@ -36,7 +38,7 @@ LOAD_RETRY_AFTER_S = 30
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "A value is bad; the message says what to change."},
     401: {"model": ErrorResponse, "description": "No API key, or a wrong one."},
-    404: {"model": ErrorResponse, "description": "No such model."},
+    404: {"model": ErrorResponse, "description": "No such model or job."},
     413: {"model": ErrorResponse, "description": "Too many bytes, items, characters or pixels."},
     422: {"model": ErrorResponse, "description": "The body or a parameter has the wrong shape."},
     503: {

@@ -95,6 +95,14 @@ class Engine:
         """Drain the model's queue, then free its memory. The next request loads it again."""
         return await self._registry.unload(name)
 
+    def put(self, config: ModelConfig) -> None:
+        """Serve this model from now on, in place of another of its name."""
+        self._registry.put(config)
+
+    async def remove(self, name: str) -> None:
+        """Serve the model no more, and free it when its requests are answered."""
+        await self._registry.remove(name)
+
     def preload(self, names: Sequence[str]) -> asyncio.Future[list[ModelStatus | BaseException]]:
         """Begin to load these models, which `models()` shows at once; one that fails shows its error there."""
         for name in names:

@@ -140,6 +140,23 @@ class ModelRegistry:
         await self._left(slot)
         return self.status(name)
 
+    def put(self, config: ModelConfig) -> None:
+        """Serve this model from now on; requests that use another of its name are answered by that one."""
+        slot = self._slots.setdefault(config.name, Slot(config))
+        if slot.config != config:
+            slot.leave()
+            slot.config = config
+            slot.error = None
+
+    async def remove(self, name: str) -> None:
+        """Take no more requests for the model, finish those that it has, free its memory.
+
+        Raises `UnavailableError` if that takes longer than `unload_wait_s`; it goes on.
+        """
+        slot = self._slot(name)
+        del self._slots[name]
+        await self._left(slot)
+
     async def close(self, wait_s: float = 10.0) -> None:
         """Finish what was accepted and free every model; what takes longer than `wait_s` is abandoned."""
         for slot in self._slots.values():

@@ -45,10 +45,9 @@ class BgeM3Model(TextEncoderModel):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        folder = checkpoint.base or checkpoint.path
         heads = BgeM3Heads(
-            sparse_linear=load_head(folder, "sparse_linear", options),
-            colbert_linear=load_head(folder, "colbert_linear", options),
+            sparse_linear=load_head(checkpoint, "sparse_linear", options),
+            colbert_linear=load_head(checkpoint, "colbert_linear", options),
         )
         encoder = load_encoder(cls.spec, checkpoint, options)
         limit = max_tokens(encoder.config, CONTEXT_LENGTH)
@@ -115,9 +114,12 @@ class BgeM3Model(TextEncoderModel):
         }
 
 
-def load_head(folder: Path, name: str, options: LoadOptions) -> nn.Linear:
-    """The linear layer in `{name}.safetensors`, which computes in float32 whatever the encoder does."""
-    file = folder / f"{name}.safetensors"
+def load_head(checkpoint: Checkpoint, name: str, options: LoadOptions) -> nn.Linear:
+    """The linear layer in `{name}.safetensors`, which computes in float32 whatever the encoder does.
+
+    An adapter may have trained its own; else it is its base's.
+    """
+    file = _head_file(checkpoint, name)
     if not file.is_file():
         raise ModelLoadError(
             f"BGE-M3 needs {file.name} beside its weights. The hub offers it as a pickle ({name}.pt), which "
@@ -132,6 +134,11 @@ def load_head(folder: Path, name: str, options: LoadOptions) -> nn.Linear:
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelLoadError(f"The checkpoint's {file.name} holds no linear layer (weight, bias).") from error
     return head.to(options.device, torch.float32).requires_grad_(False)
+
+
+def _head_file(checkpoint: Checkpoint, name: str) -> Path:
+    own = checkpoint.path / f"{name}.safetensors"
+    return own if checkpoint.base is None or own.is_file() else checkpoint.base / own.name
 
 
 def _wanting(batch: Sequence[Prepared], output: Output) -> list[int]:

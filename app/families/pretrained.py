@@ -92,6 +92,13 @@ def merge_adapter(module: Any, folder: Path, key_mapping: Mapping[str, str]) -> 
     return adapted.merge_and_unload()
 
 
+def renamed(name: str, key_mapping: Mapping[str, str]) -> str:
+    """The weight's name as the module has it, from that in a checkpoint; the mapping is as in `load_pretrained`."""
+    for pattern, replacement in key_mapping.items():
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
 def load_tokenizer(tokenizer_class: Any, checkpoint: Checkpoint) -> Tokenizer:
     """The tokenizer of a checkpoint as `tokenizers` has it, which several threads may use at once.
 
@@ -145,7 +152,4 @@ def _adapter_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _renamed(name: str, key_mapping: Mapping[str, str]) -> str:
-    name = name.removeprefix(_ADAPTER_PREFIX)
-    for pattern, replacement in key_mapping.items():
-        name = re.sub(pattern, replacement, name)
-    return _ADAPTER_PREFIX + name
+    return _ADAPTER_PREFIX + renamed(name.removeprefix(_ADAPTER_PREFIX), key_mapping)

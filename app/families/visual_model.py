@@ -81,10 +81,16 @@ class VisualModel(TorchModel):
         self._after_query = ids_of(tokenizer, self.augmentation) * N_AUGMENTATION_TOKENS
         self._before_image = ids_of(tokenizer, self.before_image)
         self._after_image = ids_of(tokenizer, self.after_image)
-        pack_linears(module)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        model = cls.load_unpacked(checkpoint, options)
+        pack_linears(model.module)
+        return model
+
+    @classmethod
+    def load_unpacked(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        """As `load`, with linear layers that adapters can be put on and that gradients go through."""
         attention = cls.attention(options)
         module = load_pretrained(cls.module_class, checkpoint, options, attention, cls.key_mapping)
         vision, text = module.config.vision_config, module.config.text_config
@@ -143,13 +149,19 @@ class VisualModel(TorchModel):
         return Prepared(inputs, n_tokens=len(ids), batch_key="image", outputs=item.outputs)
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        return list(self._embeddings(batch, self.vectors(batch)))
+
+    def vectors(self, batch: Sequence[Prepared]) -> Tensor:
+        """Unit rows of inputs that share a `batch_key`: [batch, longest, dim], those of padding before the others.
+
+        Outside of inference mode gradients go through it.
+        """
         ids = [item.inputs["input_ids"] for item in batch]
         input_ids = to_device(pad_left(ids), self.info.device)
         attention_mask = to_device(pad_left([torch.ones_like(row) for row in ids]), self.info.device)
         inputs = self.extra_inputs(batch, input_ids)
         outputs = self.module(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs)
-        vectors = self._project(outputs.last_hidden_state)
-        return list(self._embeddings(batch, vectors))
+        return self._project(outputs.last_hidden_state)
 
     def _tokenize(self, text: str, room: int) -> tuple[list[int], list[str], bool]:
         """Ids and pieces of the text's first `room` tokens, and whether there were more."""

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from app.main import create_app
 from app.settings import Settings
+from tests.fake_trainer import COMMAND
 from tests.fakes import FakeLoader
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -20,7 +21,7 @@ async def serve(loader: FakeLoader | None = None, **settings: Any) -> AsyncItera
     """A client of a server with these settings; the environment has no say."""
     if isinstance(settings.get("api_key"), str):
         settings["api_key"] = SecretStr(settings["api_key"])
-    app = create_app(Settings.model_construct(**settings), loader=loader or FakeLoader())
+    app = create_app(Settings.model_construct(**settings), loader=loader or FakeLoader(), trainer=COMMAND)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://server", timeout=30) as client:

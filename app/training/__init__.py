@@ -1,0 +1,1 @@
+"""Fine-tuning: jobs that survive the server, trained in a process of their own."""

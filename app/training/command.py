@@ -1,0 +1,171 @@
+"""`python -m app train`: one job, followed in the terminal, without a server."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from app.core.errors import BadInputError, ModelNotFoundError
+from app.core.types import Modality, Output
+from app.engine.config import ModelConfig
+from app.families.base import Checkpoint
+from app.settings import Settings
+from app.training.jobs import ENDED, Dataset, Job, JobStatus
+from app.training.options import LoraOptions, Method, TrainingOptions
+from app.training.page_pairs import PageLimits, write_page_pairs
+from app.training.pairs import read_pairs, write_pairs
+from app.training.service import JobRequest, Training
+
+LOOK_S = 0.2
+
+
+class LocalServing:
+    """Implements `Serving` where nothing is served: the next server finds on disk what was trained."""
+
+    def __init__(self, configs: Sequence[ModelConfig], fetch: Callable[[ModelConfig], Checkpoint]) -> None:
+        self._configs = {config.name: config for config in configs}
+        self.fetch = fetch
+
+    def config(self, name: str) -> ModelConfig:
+        if name not in self._configs:
+            raise ModelNotFoundError("No such model. Models of the models file: " + ", ".join(self._configs) + ".")
+        return self._configs[name]
+
+    def has(self, name: str) -> bool:
+        return name in self._configs
+
+    def put(self, config: ModelConfig) -> None:
+        self._configs[config.name] = config
+
+    def remove(self, name: str) -> None:
+        del self._configs[name]
+
+    def first(self, modality: Modality, output: Output) -> str:
+        """Name of the first model that can do this. Raises `ModelNotFoundError`."""
+        able = [name for name, config in self._configs.items() if config.spec.can(modality, output)]
+        if not able:
+            raise ModelNotFoundError("The models file has no model for this.")
+        return able[0]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of a training, from the same declarations as the HTTP routes'."""
+    parser.description = (
+        "Fine-tune a model on pairs: lines of query, tab, passage; for page models JSON lines or Parquet with `query` "
+        "and `image`. Interrupted with Ctrl-C it goes on with --resume."
+    )
+    parser.add_argument("pairs", nargs="?", type=Path, help="the file of pairs")
+    parser.add_argument("--model-name", help="name under which the result is served")
+    parser.add_argument("--base-model", help="served name of the model to train further")
+    parser.add_argument("--lora", action="store_true", help="train low-rank matrices only (page models: always)")
+    parser.add_argument("--qlora", action="store_true", help="the same over a base in 4 bits; needs an NVIDIA GPU")
+    parser.add_argument("--hard-negatives", action="store_true", help="lines have a third part, a hard negative")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model of this name")
+    parser.add_argument("--resume", metavar="JOB", help="go on with this job instead")
+    for kind in (TrainingOptions, LoraOptions):
+        for name, field in kind.model_fields.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=field.description)
+
+
+def train(options: argparse.Namespace, settings: Settings, serving: LocalServing) -> None:
+    """Run the job to its end, with a progress bar. Raises `ManyvecError`."""
+    training = Training.open(settings.models_dir, serving, settings.device)
+    job = None
+    try:
+        job = training.resume(options.resume) if options.resume else _submitted(options, settings, serving, training)
+        _follow(training, job)
+    except KeyboardInterrupt:
+        if job is not None:
+            print(f"\nStopped. Go on with: python -m app train --resume {job.id}", file=sys.stderr)
+    finally:
+        training.close()
+
+
+def _submitted(options: argparse.Namespace, settings: Settings, serving: LocalServing, training: Training) -> Job:
+    if not options.pairs or not options.model_name:
+        raise BadInputError("Name a file of pairs and a --model-name, or a job to --resume.")
+    is_pages = options.pairs.suffix in (".jsonl", ".parquet")
+    kind = (Modality.IMAGE, Output.MULTI_VECTOR) if is_pages else (Modality.TEXT, Output.DENSE)
+    is_lora = options.lora or options.qlora or is_pages
+    method = Method.QLORA if options.qlora else Method.LORA if is_lora else Method.FULL
+    request = JobRequest(
+        model_name=options.model_name,
+        base_model=options.base_model or serving.first(*kind),
+        method=method,
+        options=_chosen(TrainingOptions, options),
+        lora=_chosen(LoraOptions, options) if is_lora else None,
+        overwrite=options.overwrite,
+    )
+    write = _page_writer(options.pairs, settings) if is_pages else _text_writer(options, settings)
+    return training.submit(request, write)
+
+
+def _text_writer(options: argparse.Namespace, settings: Settings) -> Callable[[Path], Dataset]:
+    try:
+        text = options.pairs.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{options.pairs} cannot be read as UTF-8 text: {error}.") from error
+    pairs = read_pairs(
+        text,
+        hard_negatives=options.hard_negatives,
+        max_pairs=settings.max_training_pairs,
+        max_chars=settings.max_text_chars,
+    )
+    return lambda folder: write_pairs(pairs, folder)
+
+
+def _page_writer(file: Path, settings: Settings) -> Callable[[Path], Dataset]:
+    if not file.is_file():
+        raise BadInputError(f"There is no file {file}.")
+    limits = PageLimits(
+        max_pairs=settings.max_training_pairs, max_pixels=int(settings.max_image_megapixels * 1_000_000)
+    )
+    return lambda folder: write_page_pairs(file, folder, limits)
+
+
+def _chosen(kind: Any, options: argparse.Namespace) -> Any:
+    """What was given on the command line, the rest by default. Raises `BadInputError`."""
+    given = {name: value for name in kind.model_fields if (value := getattr(options, name)) is not None}
+    try:
+        chosen: BaseModel = kind.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise BadInputError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}.") from error
+    return chosen
+
+
+def _follow(training: Training, job: Job) -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}") as bar:
+        while (now := training.job(job.id)).status not in ENDED:
+            bar.set_description(now.message.rstrip("."))
+            bar.n = now.percent
+            bar.set_postfix_str(_figures_now(now))
+            time.sleep(LOOK_S)
+        bar.n = now.percent
+        bar.set_postfix_str(_figures_now(now))
+    if now.status is not JobStatus.COMPLETED:
+        raise BadInputError(f"{now.status}: {now.error or now.message} The log: GET /training-jobs/{now.id}/log.")
+    for when, figures in now.figures.items():
+        print(f"{when:>7}: {_row(figures)}")
+    print(f"{now.message} The next server that starts serves it.")
+
+
+def _figures_now(job: Job) -> str:
+    progress = job.progress
+    if progress is None:
+        return ""
+    return (
+        f"step {progress.step}/{progress.n_steps}, epoch {progress.epoch:.2f}, loss {progress.loss:.4f}, "
+        f"rate {progress.learning_rate:.1e}, {progress.examples_per_second:.1f} pairs/s, "
+        f"{progress.seconds_left:.0f} s left"
+    )
+
+
+def _row(figures: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())

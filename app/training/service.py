@@ -1,0 +1,299 @@
+"""What the HTTP layer and the command line ask of fine-tuning. Methods block for as long as a commit takes."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, Self
+
+from filelock import FileLock, Timeout
+
+from app.core.errors import BadInputError, ManyvecError, UnavailableError
+from app.engine.config import ModelConfig
+from app.engine.loader import resolve_device
+from app.families.base import Checkpoint
+from app.training.folders import JobFolders
+from app.training.jobs import ENDED, RESUMABLE, Dataset, Job, JobStateError, JobStatus
+from app.training.options import LoraOptions, Method, TrainingOptions
+from app.training.process import TRAINER
+from app.training.published import TRAINING, TrainingRecord, published_models
+from app.training.qlora import qlora_problem
+from app.training.runner import TrainingRunner
+from app.training.store import JobStore
+from app.training.task import TrainingTask
+
+log = logging.getLogger(__name__)
+
+VISUAL_FAMILIES = ("colqwen2.5", "colqwen2", "colpali")
+
+
+class Serving(Protocol):
+    """The models that are served, as training needs them. May be called from any thread."""
+
+    def config(self, name: str) -> ModelConfig:
+        """Of the model served under this name. Raises `ModelNotFoundError`."""
+
+    def has(self, name: str) -> bool:
+        """True if a model is served under this name."""
+
+    def fetch(self, config: ModelConfig) -> Checkpoint:
+        """Find the model's checkpoint on disk, or download it. Raises `ModelLoadError`."""
+
+    def put(self, config: ModelConfig) -> None:
+        """Serve this model from now on, in place of another of its name."""
+
+    def remove(self, name: str) -> None:
+        """Serve the model no more; waits until its requests are answered."""
+
+
+class TrainingDisabledError(BadInputError):
+    """The server does not fine-tune."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What somebody wants trained."""
+
+    model_name: str
+    base_model: str
+    """Served name."""
+    method: Method
+    options: TrainingOptions
+    lora: LoraOptions | None = None
+    overwrite: bool = False
+    idempotency_key: str | None = None
+    request_sha256: str | None = None
+    """Of everything that was sent, to tell a repeated request from another one with its key."""
+
+
+class TrainingSwitch:
+    """Fine-tuning, or why there is none."""
+
+    def __init__(self) -> None:
+        self._training: Training | None = None
+        self._problem: ManyvecError = TrainingDisabledError(
+            "Fine-tuning is switched off on this server; TRAINING=true switches it on."
+        )
+
+    @property
+    def training(self) -> "Training":
+        """Raises the `ManyvecError` that says why there is none."""
+        if self._training is None:
+            raise self._problem
+        return self._training
+
+    def open(self, models_dir: Path, serving: Serving, device: str, trainer: Sequence[str]) -> None:
+        """Switch it on if the models folder allows it."""
+        try:
+            self._training = Training.open(models_dir, serving, device, trainer)
+        except ManyvecError as error:
+            log.warning("no fine-tuning: %s", error.message)
+            self._problem = error
+
+    def close(self) -> None:
+        if self._training is not None:
+            self._training.close()
+
+
+class Training:
+    """Fine-tuning jobs of one models folder, which one process at a time may hold."""
+
+    @classmethod
+    def open(cls, models_dir: Path, serving: Serving, device: str = "auto", command: Sequence[str] = TRAINER) -> Self:
+        """Take the folder over and go on with what is pending.
+
+        Raises `UnavailableError` if another process has it, or it cannot be written.
+        """
+        root = models_dir / TRAINING
+        lock = FileLock(root / "lock", blocking=False)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise UnavailableError(
+                "Another process fine-tunes in this models folder. Send training requests to it, or give this server "
+                "a MODELS_DIR of its own."
+            ) from None
+        except OSError as error:
+            raise UnavailableError(
+                "The models folder cannot be written, so nothing can be fine-tuned; set MODELS_DIR to one that can."
+            ) from error
+        return cls(root, lock, serving, device, command)
+
+    def __init__(self, root: Path, lock: FileLock, serving: Serving, device: str, command: Sequence[str]) -> None:
+        self._lock = lock
+        self._serving = serving
+        self._device = device
+        self._submitting = threading.Lock()
+        self.published = published_models(root.parent)
+        self._folders = JobFolders(root / "jobs", self.published)
+        self._store = JobStore.open(root / "jobs.sqlite3")
+        self.published.empty_trash()
+        self._folders.sweep({job.id for job in self._store.list()})
+        self._runner = TrainingRunner(self._store, self._folders, self._task, self._publish, command)
+        self._runner.start()
+
+    def close(self) -> None:
+        """Stop the trainer; its job can be resumed later."""
+        self._runner.close()
+        self._store.close()
+        self._lock.release()
+
+    def submit(self, request: JobRequest, write_dataset: Callable[[Path], Dataset]) -> Job:
+        """Store a new job and answer at once; `write_dataset` puts its dataset into the job's folder.
+
+        The same `idempotency_key` gives the job that it started before. Raises `BadInputError`.
+        """
+        with self._submitting:
+            if request.idempotency_key and request.request_sha256:
+                known = self._store.with_key(request.idempotency_key, request.request_sha256)
+                if known is not None:
+                    return self.job(known.id)
+            job = self._new_job(request, write_dataset)
+        self._runner.wake()
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """The job as it is now. Raises `JobNotFoundError`."""
+        job = self._runner.live(job_id) or self._store.get(job_id)
+        if job.status is not JobStatus.PENDING:
+            return job
+        return replace(job, message=self._position(job_id))
+
+    def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+        return [self.job(job.id) for job in self._store.list()]
+
+    def log(self, job_id: str) -> str:
+        """What the job's trainer printed. Raises `JobNotFoundError`."""
+        self._store.get(job_id)
+        return self._folders.log(job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job within seconds. Raises `JobNotFoundError`, `JobStateError` if it has ended."""
+        return self._runner.cancel(job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Go on from the job's last checkpoint. Raises `JobNotFoundError`, `JobStateError`."""
+        with self._submitting:
+            job = self._store.get(job_id)
+            if job.status not in RESUMABLE:
+                raise JobStateError(f"The job is {job.status}; only failed, cancelled and interrupted jobs go on.")
+            if job.dataset.deleted:
+                raise JobStateError("The job's dataset was deleted, so it cannot go on. Start a new job.")
+            self._check_name(job.model_name, overwrite=job.overwrite)
+            job = replace(job.moved(JobStatus.PENDING, "Waiting for its turn."), finished_at=None)
+            self._store.update(job)
+        self._runner.wake()
+        return self.job(job_id)
+
+    def delete_dataset(self, job_id: str) -> Job:
+        """Delete what the job was trained on; its hash stays. Raises `JobStateError` unless the job has ended."""
+        with self._submitting:
+            job = self._ended(job_id)
+            self._folders.delete_dataset(job_id)
+            job = replace(job, dataset=replace(job.dataset, deleted=True))
+            self._store.update(job)
+            return job
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended, and delete its files; a model that it made stays."""
+        with self._submitting:
+            self._ended(job_id)
+            self._store.delete(job_id)
+            self._folders.delete(job_id)
+
+    def delete_model(self, name: str) -> None:
+        """Take a fine-tuned model out of service, then off the disk. Raises `ModelNotFoundError`."""
+        self.published.require(name)
+        if self._serving.has(name):
+            self._serving.remove(name)
+        self.published.remove(name)
+
+    def _new_job(self, request: JobRequest, write_dataset: Callable[[Path], Dataset]) -> Job:
+        base = self._serving.config(request.base_model)
+        self._check(request, base)
+        job_id = uuid.uuid4().hex
+        folder = self._folders.create(job_id)
+        try:
+            job = Job(
+                id=job_id,
+                model_name=request.model_name,
+                family=base.family,
+                base_model=base.name,
+                method=request.method,
+                options=request.options,
+                lora=request.lora,
+                dataset=write_dataset(folder),
+                overwrite=request.overwrite,
+                license=base.license,
+                created_at=time.time(),
+            )
+            self._store.add(job, request.idempotency_key, request.request_sha256)
+        except BaseException:
+            self._folders.delete(job_id)
+            raise
+        return self.job(job_id)
+
+    def _check(self, request: JobRequest, base: ModelConfig) -> None:
+        self._check_name(request.model_name, overwrite=request.overwrite)
+        if request.method is Method.QLORA and (problem := qlora_problem(resolve_device(self._device))):
+            raise BadInputError(problem)
+        if base.family in VISUAL_FAMILIES and request.method is Method.FULL:
+            raise BadInputError("Page models are fine-tuned with LoRA only.")
+        if request.options.train_heads and base.family != "bge-m3":
+            raise BadInputError(f"train_heads is for BGE-M3; {base.name} is of the family {base.family}.")
+
+    def _check_name(self, name: str, *, overwrite: bool) -> None:
+        self.published.check_name(name, overwrite=overwrite)
+        if self._serving.has(name) and not overwrite:
+            raise BadInputError(
+                f"A model is served as {name} already; choose another model_name or send `overwrite: true`."
+            )
+        active = self._store.list(JobStatus.PENDING, JobStatus.RUNNING)
+        if any(job.model_name == name for job in active):
+            raise BadInputError(
+                f"A job that makes {name} waits or runs already; cancel it or choose another model_name."
+            )
+
+    def _ended(self, job_id: str) -> Job:
+        job = self.job(job_id)
+        if job.status not in ENDED:
+            raise JobStateError(f"The job is {job.status}; cancel it first.")
+        return job
+
+    def _position(self, job_id: str) -> str:
+        waiting = [job.id for job in self._store.list(JobStatus.PENDING)]
+        n_before = waiting.index(job_id) if job_id in waiting else 0
+        n_running = len(self._store.list(JobStatus.RUNNING))
+        return f"Waiting for its turn; {n_before + n_running} before it."
+
+    def _task(self, job: Job) -> TrainingTask:
+        """Called by the runner when the job's turn has come."""
+        base = self._serving.config(job.base_model)
+        checkpoint = self._serving.fetch(base)
+        if checkpoint.base is not None:
+            raise BadInputError(
+                f"{base.name} is a LoRA adapter. Fine-tune the model that it adapts, or make it with `merge: true`."
+            )
+        return TrainingTask(
+            job_id=job.id,
+            model_name=job.model_name,
+            family=job.family,
+            base_name=base.checkpoint,
+            base_path=checkpoint.path,
+            method=job.method,
+            device=resolve_device(self._device),
+            options=job.options,
+            lora=job.lora,
+        )
+
+    def _publish(self, job: Job, result: Path) -> None:
+        """Called by the runner with a whole result."""
+        self.published.check_name(job.model_name, overwrite=job.overwrite)
+        config = self.published.publish(result, job.model_name, TrainingRecord.of(job))
+        self._serving.put(config)
+        self._folders.delete_checkpoints(job.id)

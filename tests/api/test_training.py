@@ -1,0 +1,204 @@
+"""Fine-tuning over HTTP, with a trainer that only pretends."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.api.conftest import Serve
+
+PAIRS = "a\tb\nc\td\nno pair\n"
+STATUS_KEYS = {"status", "progress", "message", "error", "steps", "epoch"}
+
+
+@pytest.fixture
+async def http(serving: Serve, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(models_dir=tmp_path) as client:
+        yield client
+
+
+async def start(http: httpx.AsyncClient, route: str = "/fine-tune", headers: Any = None, **body: Any) -> httpx.Response:
+    body = {"text_content": PAIRS, "model_name": "mine"} | body
+    return await http.post(route, json=body, headers=headers)
+
+
+async def ended(http: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    while True:
+        status: dict[str, Any] = (await http.get(f"/train-status/{job_id}")).json()
+        if status["status"] not in ("pending", "running"):
+            return status
+        await asyncio.sleep(0.02)
+
+
+async def running(http: httpx.AsyncClient) -> str:
+    """Id of a job that runs until it is stopped."""
+    job_id: str = (await start(http, text_content="wait\tb\n", model_name="long")).json()["job_id"]
+    while (await http.get(f"/train-status/{job_id}")).json()["steps"] == 0:  # noqa: ASYNC110 - another process counts
+        await asyncio.sleep(0.02)
+    return job_id
+
+
+async def test_a_job_is_started_followed_and_served(http: httpx.AsyncClient) -> None:
+    answer = await start(http)
+    assert answer.status_code == 200
+    assert answer.json() == {"job_id": answer.json()["job_id"], "status": "pending"}
+    status = await ended(http, answer.json()["job_id"])
+    assert set(status) == STATUS_KEYS
+    assert (status["status"], status["progress"], status["steps"], status["error"]) == ("completed", 100, 5, None)
+    assert "1 lines of the dataset are no pairs" in status["message"]
+    names = [model["id"] for model in (await http.get("/v1/models")).json()["data"]]
+    assert "mine" in names
+    vector = await http.post("/vectorize", json={"text": "x", "model": "mine"})
+    assert vector.status_code == 200
+
+
+async def test_a_fresh_server_serves_what_was_trained(serving: Serve, tmp_path: Path) -> None:
+    async with serving(models_dir=tmp_path) as http:
+        await ended(http, (await start(http)).json()["job_id"])
+    async with serving(models_dir=tmp_path) as http:
+        assert (await http.post("/vectorize", json={"text": "x", "model": "mine"})).status_code == 200
+
+
+async def test_lora_says_its_type(http: httpx.AsyncClient) -> None:
+    answer = await start(http, "/fine-tune-lora", use_qlora=False, r=4)
+    assert answer.json() == {"job_id": answer.json()["job_id"], "status": "pending", "type": "lora"}
+    (job,) = (await http.get("/training-jobs")).json()["data"]
+    assert job["method"] == "lora"
+
+
+async def test_q_lora_on_a_cpu_is_400_with_a_way_out(serving: Serve, tmp_path: Path) -> None:
+    async with serving(models_dir=tmp_path, device="cpu") as http:
+        answer = await start(http, "/fine-tune-lora")
+    assert answer.status_code == 400
+    assert "`use_qlora: false`" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"text_content": "no pair"}, 400, "no training pair"),
+        ({"model_name": "../x"}, 400, "model_name is"),
+        ({"model_name": "e5-starter"}, 400, "served as e5-starter already"),
+        ({"base_model": "nope"}, 404, "No such model"),
+        ({"base_model": "dinov3-starter"}, 400, "Models that can"),
+        ({"epochs": 0}, 422, "epochs"),
+        ({"learning_rate": 2}, 422, "learning_rate"),
+        ({"text_content": "a\tb\n" * 11}, 413, "At most 10"),
+    ],
+)
+async def test_bad_requests_say_what_to_change(
+    serving: Serve, tmp_path: Path, change: dict[str, Any], status: int, says: str
+) -> None:
+    starter = Path(__file__).parents[2] / "starter.toml"
+    async with serving(models_dir=tmp_path, models_file=starter, max_training_pairs=10) as http:
+        answer = await start(http, **change)
+        assert answer.status_code == status, answer.text
+        assert says in answer.json()["detail"]
+        assert (await http.get("/training-jobs")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "route", ["/train-status/x", "/train-status/x/events", "/training-jobs/x", "/training-jobs/x/log"]
+)
+async def test_an_unknown_job_is_404(http: httpx.AsyncClient, route: str) -> None:
+    answer = await http.get(route)
+    assert answer.status_code == 404
+    assert "training job" in answer.json()["detail"]
+
+
+async def test_events_end_with_the_job(http: httpx.AsyncClient) -> None:
+    job_id = (await start(http)).json()["job_id"]
+    answer = await http.get(f"/train-status/{job_id}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(line.removeprefix("data:")) for line in answer.text.splitlines() if line.startswith("data:")]
+    assert events[-1]["status"] == "completed"
+    assert events[-1]["figures"]["after"] == {"recall@1": 0.9}
+
+
+async def test_cancel_resume_and_log(http: httpx.AsyncClient) -> None:
+    job_id = await running(http)
+    cancelled = await http.post(f"/training-jobs/{job_id}/cancel")
+    assert cancelled.json()["status"] == "cancelled"
+    assert (await http.post(f"/training-jobs/{job_id}/cancel")).status_code == 400
+    log = await http.get(f"/training-jobs/{job_id}/log")
+    assert log.text == "learning long\n"
+    resumed = await http.post(f"/training-jobs/{job_id}/resume")
+    assert resumed.json()["status"] in ("pending", "running")
+    await http.post(f"/training-jobs/{job_id}/cancel")
+
+
+async def test_a_repeated_request_starts_no_second_job(http: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first, second = [await start(http, headers=headers) for _ in range(2)]
+    assert first.json()["job_id"] == second.json()["job_id"]
+    other = await start(http, headers=headers, model_name="other")
+    assert other.status_code == 400
+    assert len((await http.get("/training-jobs")).json()["data"]) == 1
+
+
+async def test_models_and_jobs_are_deleted(http: httpx.AsyncClient) -> None:
+    job_id = (await start(http)).json()["job_id"]
+    await ended(http, job_id)
+    assert (await http.delete(f"/training-jobs/{job_id}/dataset")).json()["dataset_deleted"]
+    assert (await http.delete("/models/mine")).json() == {"id": "mine", "deleted": True}
+    assert (await http.post("/vectorize", json={"text": "x", "model": "mine"})).status_code == 404
+    assert (await http.delete("/models/mine")).status_code == 404
+    assert (await http.delete(f"/training-jobs/{job_id}")).json() == {"id": job_id, "deleted": True}
+    assert (await http.get(f"/train-status/{job_id}")).status_code == 404
+
+
+async def test_serving_answers_while_a_job_runs(http: httpx.AsyncClient) -> None:
+    await running(http)
+    assert (await http.post("/vectorize", json={"text": "x"})).status_code == 200
+
+
+async def test_training_needs_the_key_and_can_be_switched_off(serving: Serve, tmp_path: Path) -> None:
+    async with serving(models_dir=tmp_path, api_key="k") as http:
+        assert (await start(http)).status_code == 401
+        assert (await http.get("/training-jobs")).status_code == 401
+    async with serving(models_dir=tmp_path, training=False) as http:
+        answer = await start(http)
+        assert answer.status_code == 400
+        assert "switched off" in answer.json()["detail"]
+
+
+async def test_a_second_server_on_the_folder_serves_but_does_not_train(serving: Serve, tmp_path: Path) -> None:
+    async with serving(models_dir=tmp_path), serving(models_dir=tmp_path) as second:
+        answer = await start(second)
+        assert answer.status_code == 503
+        assert "Another process fine-tunes in this models folder" in answer.json()["detail"]
+        assert (await second.post("/vectorize", json={"text": "x"})).status_code == 200
+
+
+def picture(color: str) -> str:
+    file = BytesIO()
+    Image.new("RGB", (32, 32), color).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+async def test_pages_are_trained_from_json_lines(http: httpx.AsyncClient) -> None:
+    lines = "".join(json.dumps({"query": name, "image": picture(name)}) + "\n" for name in ("red", "blue"))
+    answer = await http.post(
+        "/fine-tune-visual", data={"model_name": "pages", "r": "4"}, files={"dataset": ("pairs.jsonl", lines.encode())}
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["type"] == "lora"
+    assert (await ended(http, answer.json()["job_id"]))["status"] == "completed"
+    job = (await http.get(f"/training-jobs/{answer.json()['job_id']}")).json()
+    assert (job["n_pairs"], job["method"], job["family"]) == (2, "lora", "colqwen2.5")
+
+
+async def test_a_broken_page_file_names_the_line(http: httpx.AsyncClient) -> None:
+    lines = json.dumps({"query": "red", "image": picture("red")}) + "\n" + '{"query": "", "image": "x"}\n'
+    answer = await http.post(
+        "/fine-tune-visual", data={"model_name": "pages"}, files={"dataset": ("pairs.jsonl", lines.encode())}
+    )
+    assert answer.status_code == 400
+    assert "Line 2" in answer.json()["detail"]

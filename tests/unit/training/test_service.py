@@ -1,0 +1,217 @@
+"""Jobs from their request to a served model, with a trainer that only pretends."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import BadInputError, ModelNotFoundError, UnavailableError
+from app.training.jobs import Job, JobNotFoundError, JobStateError, JobStatus
+from app.training.options import LoraOptions, Method, TrainingOptions
+from app.training.service import Training
+from tests.training_fakes import FakeServing, submit, until
+
+Open = Callable[[], Training]
+
+
+def waiting(training: Training, **changes: object) -> Job:
+    """A job that runs and does not end by itself, and has a checkpoint."""
+    job = submit(training, "wait", **changes)
+    until(training, job, JobStatus.RUNNING)
+    deadline = time.monotonic() + 30
+    while training.job(job.id).progress is None or "checkpoint" not in training.job(job.id).message:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return training.job(job.id)
+
+
+def trainer_pids(models_dir: Path) -> list[int]:
+    found = subprocess.run(["pgrep", "-f", str(models_dir)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split() if int(pid) != os.getpid()]
+
+
+def test_a_finished_job_is_served(training: Training, serving: FakeServing, models_dir: Path) -> None:
+    job = submit(training)
+    assert job.status is JobStatus.PENDING
+    done = until(training, job)
+    assert done.status is JobStatus.COMPLETED
+    assert done.percent == 100
+    assert done.figures == {"before": {"recall@1": 0.1}, "after": {"recall@1": 0.9}}
+    assert serving.models["mine"].checkpoint == "mine"
+    assert serving.models["mine"].license == "MIT"
+    record = json.loads((models_dir / "mine" / "training.json").read_text())
+    assert record["job_id"] == job.id
+    assert record["dataset_sha256"] == job.dataset.sha256
+    assert "learning mine" in training.log(job.id)
+
+
+def test_it_is_listed_again_after_a_restart(open_training: Open) -> None:
+    training = open_training()
+    until(training, submit(training))
+    training.close()
+    (config,) = open_training().published.configs()
+    assert (config.name, config.family) == ("mine", "e5")
+
+
+def test_a_failure_has_the_trainers_reason(training: Training, serving: FakeServing) -> None:
+    failed = until(training, submit(training, "fail"))
+    assert failed.status is JobStatus.FAILED
+    assert failed.error == "The loss is no number; lower the learning_rate."
+    assert not serving.has("mine")
+
+
+def test_a_trainer_that_dies_leaves_an_interrupted_job_that_goes_on(training: Training) -> None:
+    job = waiting(training)
+    (pid,) = trainer_pids(training._folders.of(job.id))
+    os.kill(pid, signal.SIGKILL)
+    interrupted = until(training, job)
+    assert interrupted.status is JobStatus.INTERRUPTED
+    assert "SIGKILL" in interrupted.message
+    # The next run begins behind the checkpoint, and so waits again.
+    training.resume(job.id)
+    assert until(training, job, JobStatus.RUNNING).status is JobStatus.RUNNING
+
+
+def test_cancelling_stops_the_trainer(training: Training, models_dir: Path) -> None:
+    job = waiting(training)
+    assert trainer_pids(models_dir)
+    began = time.monotonic()
+    assert training.cancel(job.id).status is JobStatus.CANCELLED
+    assert time.monotonic() - began < 5
+    assert not trainer_pids(models_dir)
+    with pytest.raises(JobStateError, match="cancelled"):
+        training.cancel(job.id)
+
+
+def test_others_wait_with_their_place_in_the_queue(training: Training) -> None:
+    running = waiting(training)
+    second, third = (submit(training, model_name=name) for name in ("second", "third"))
+    assert training.job(second.id).message == "Waiting for its turn; 1 before it."
+    assert training.job(third.id).message == "Waiting for its turn; 2 before it."
+    training.cancel(second.id)
+    assert training.job(second.id).status is JobStatus.CANCELLED
+    training.cancel(running.id)
+    assert until(training, third).status is JobStatus.COMPLETED
+
+
+def test_closing_interrupts_and_the_next_start_can_resume(open_training: Open, models_dir: Path) -> None:
+    training = open_training()
+    job = waiting(training)
+    later = submit(training, model_name="later")
+    training.close()
+    assert not trainer_pids(models_dir)
+    training = open_training()
+    assert training.job(job.id).status is JobStatus.INTERRUPTED
+    assert training.job(job.id).progress is not None
+    # What was pending is not forgotten.
+    assert until(training, later).status is JobStatus.COMPLETED
+
+
+def test_a_second_process_is_refused(training: Training, open_training: Open) -> None:
+    with pytest.raises(UnavailableError, match="Another process fine-tunes in this models folder"):
+        open_training()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../x", "/etc", "A", ".hidden", "a..b", "x" * 65, "é", "a\n"])
+def test_names_cannot_leave_the_models_folder(training: Training, name: str) -> None:
+    with pytest.raises(BadInputError, match="model_name is"):
+        submit(training, model_name=name)
+    assert training.jobs() == []
+
+
+def test_nothing_is_overwritten_unasked(training: Training, serving: FakeServing, models_dir: Path) -> None:
+    (models_dir / "starter").mkdir()
+    with pytest.raises(BadInputError, match="not trained here"):
+        submit(training, model_name="starter", overwrite=True)
+    with pytest.raises(BadInputError, match="served as base already"):
+        submit(training, model_name="base")
+    first = until(training, submit(training))
+    with pytest.raises(BadInputError, match="called mine already"):
+        submit(training)
+    second = until(training, submit(training, overwrite=True))
+    assert second.status is JobStatus.COMPLETED
+    assert json.loads((models_dir / "mine" / "training.json").read_text())["job_id"] != first.id
+
+
+def test_two_jobs_cannot_make_one_model(training: Training) -> None:
+    waiting(training)
+    with pytest.raises(BadInputError, match="waits or runs already"):
+        submit(training, overwrite=True)
+
+
+def test_a_key_starts_one_job_however_often_it_is_sent(training: Training) -> None:
+    ids: set[str] = set()
+
+    def send() -> None:
+        ids.add(submit(training, idempotency_key="k", request_sha256="h").id)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == len(training.jobs()) == 1
+    with pytest.raises(BadInputError, match="another request"):
+        submit(training, idempotency_key="k", request_sha256="other")
+
+
+def test_q_lora_on_a_cpu_says_what_to_use_instead(training: Training) -> None:
+    with pytest.raises(BadInputError, match="use_qlora"):
+        submit(training, method=Method.QLORA, lora=LoraOptions())
+
+
+def test_heads_are_bge_m3s(training: Training) -> None:
+    with pytest.raises(BadInputError, match="BGE-M3"):
+        submit(training, options=TrainingOptions(train_heads=True))
+
+
+def test_the_dataset_goes_on_request_and_then_nothing_resumes(training: Training) -> None:
+    job = until(training, submit(training, "fail"))
+    file = training._folders.of(job.id) / "dataset.jsonl"
+    assert file.is_file()
+    assert training.delete_dataset(job.id).dataset.deleted
+    assert not file.exists()
+    with pytest.raises(JobStateError, match="dataset was deleted"):
+        training.resume(job.id)
+
+
+def test_a_deleted_job_is_unknown_and_its_model_stays(training: Training, serving: FakeServing) -> None:
+    job = until(training, submit(training))
+    training.delete(job.id)
+    assert not training._folders.of(job.id).exists()
+    with pytest.raises(JobNotFoundError):
+        training.job(job.id)
+    assert serving.has("mine")
+
+
+def test_a_running_job_cannot_be_deleted(training: Training) -> None:
+    job = waiting(training)
+    with pytest.raises(JobStateError, match="cancel it first"):
+        training.delete(job.id)
+
+
+def test_a_deleted_model_leaves_service_and_disk(training: Training, serving: FakeServing, models_dir: Path) -> None:
+    until(training, submit(training))
+    training.delete_model("mine")
+    assert not serving.has("mine")
+    assert not (models_dir / "mine").exists()
+    for name in ("mine", "base", "../models"):
+        with pytest.raises(ModelNotFoundError):
+            training.delete_model(name)
+
+
+def test_a_base_that_is_an_adapter_fails_with_a_reason(
+    training: Training, serving: FakeServing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.families.base import Checkpoint
+
+    monkeypatch.setattr(serving, "fetch", lambda _config: Checkpoint(Path(), Path()))
+    failed = until(training, submit(training))
+    assert failed.status is JobStatus.FAILED
+    assert "LoRA adapter" in str(failed.error)

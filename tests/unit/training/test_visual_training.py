@@ -1,0 +1,290 @@
+"""Page trainings from the pairs to the model that is served."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.checkpoints.resolve import resolve
+from app.core.types import ImageInput, TextInput
+from app.families.base import Checkpoint, LoadOptions
+from app.families.catalog import CATALOG, load_class
+from app.families.visual_model import VisualModel
+from app.starter import visual as starters
+from app.training import page_trainer, resumable, visual
+from app.training.multi_vector_loss import late_interaction_loss
+from app.training.options import LoraOptions, TrainingOptions
+from app.training.page_adapter import write_merged
+from app.training.task import CHECKPOINTS, RESULT, TrainingFailedError, TrainingTask
+from app.training.visual import train_pages
+from app.training.whole import is_whole
+from tests.parity.visual_layouts import FAMILIES
+from tests.unit.training.code_words import Recorder
+from tests.unit.training.colour_pages import N_PAGES, page, page_task, write_pages
+
+BUILDERS = {
+    "colqwen2.5": starters.build_colqwen2_5,
+    "colqwen2": starters.build_colqwen2,
+    "colpali": starters.build_colpali,
+}
+COLPALI_SIDE = 3 * starters.PATCH
+"""The starter's pages have 1024 tokens, as the published ones: too many for a quick test."""
+
+LEARNING = TrainingOptions(epochs=20, batch_size=16, mini_batch_size=64, learning_rate=5e-3, eval_fraction=0.2)
+SHORT = TrainingOptions(epochs=2, batch_size=8, mini_batch_size=3, learning_rate=5e-3, eval_fraction=0)
+LORA = LoraOptions(r=32, lora_alpha=64, lora_dropout=0.0)
+DROPOUT = LORA.model_copy(update={"lora_dropout": 0.2})
+
+QUERY, PAGE = "wexom blunk tashpin", page(["blunk", "tashpin", "wexom"], seed=7)
+CHANCE_NDCG = 4.54 / N_PAGES
+"""Of rankings by chance: the sum of the discounts of ten places over the number of candidates."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has ended."""
+
+    task: TrainingTask
+    folder: Path
+    reported: Recorder
+    model: VisualModel
+    """As it was trained, in memory."""
+
+    @property
+    def result(self) -> Path:
+        return self.folder / RESULT
+
+    def serve(self, models_dir: Path) -> VisualModel:
+        """The result as the server finds and loads it."""
+        place = models_dir / self.task.model_name
+        shutil.copytree(self.result, place, dirs_exist_ok=True)
+        return serve(self.task.family, resolve(self.task.model_name, None, models_dir, hub=None))
+
+
+Train = Callable[..., Trained]
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starters, "COLPALI_SIDE", COLPALI_SIDE)
+        size = {"height": COLPALI_SIDE, "width": COLPALI_SIDE}
+        patch.setattr(starters, "COLPALI_IMAGES", starters.COLPALI_IMAGES | {"size": size})
+        for family, build in BUILDERS.items():
+            (folder / "untrained" / family).mkdir(parents=True)
+            build(folder / "untrained" / family)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Run a training on so many pages in a folder of its own."""
+
+    def run(task: TrainingTask, n_pages: int, folder: Path | None = None) -> Trained:
+        if folder is None:
+            folder = tmp_path_factory.mktemp("job")
+            write_pages(folder, n_pages)
+        models: list[VisualModel] = []
+        with pytest.MonkeyPatch.context() as patch:
+            load = visual.load_trainable
+            patch.setattr(visual, "load_trainable", lambda task: models.append(load(task)) or models[-1])
+            reported = Recorder()
+            train_pages(task, folder, reported)
+        return Trained(task, folder, reported, models[0])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(run: Train, models_dir: Path) -> Callable[[str], Trained]:
+    """The family's small checkpoint after it has learned all pages, once a session."""
+    done: dict[str, Trained] = {}
+
+    def trained(family: str) -> Trained:
+        if family not in done:
+            done[family] = run(page_task(family, models_dir, LEARNING, LORA, f"my-{family}"), N_PAGES)
+        return done[family]
+
+    return trained
+
+
+def serve(family: str, checkpoint: Checkpoint) -> VisualModel:
+    model = load_class(CATALOG[family]).load(checkpoint, LoadOptions())
+    assert isinstance(model, VisualModel)
+    return model
+
+
+def vectors(model: VisualModel) -> list[np.ndarray]:
+    """Of a query and of a page."""
+    model.module.eval()
+    prepared = [model.prepare_text(TextInput(QUERY)), model.prepare_image(ImageInput(b""), PAGE)]
+    embeddings = [model.encode([item])[0].multi_vector for item in prepared]
+    return [embedding.vectors for embedding in embeddings if embedding is not None]
+
+
+def least_cosine(model: VisualModel, other: VisualModel) -> float:
+    pairs = zip(vectors(model), vectors(other), strict=True)
+    return min(float((mine * others).sum(-1).min()) for mine, others in pairs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+class TestLearning:
+    def test_it_finds_pages_of_colours_that_it_never_saw_together(
+        self, family: str, trained: Callable[[str], Trained]
+    ) -> None:
+        """Among 220 pages: the mean nDCG of 44 queries by chance is 0.021, with a standard deviation of 0.017."""
+        reported = trained(family).reported
+        before, after = reported.figures("before"), reported.figures("after")
+        assert before["n_candidates"] == N_PAGES
+        assert before["n_pairs"] == after["n_pairs"] == 44
+        assert before["ndcg@10"] < CHANCE_NDCG + 0.1
+        assert after["ndcg@10"] > CHANCE_NDCG + 0.15
+        assert after["loss"] < before["loss"] - 1
+
+    def test_it_is_served_as_it_was_trained(
+        self, family: str, trained: Callable[[str], Trained], models_dir: Path
+    ) -> None:
+        done = trained(family)
+        served = done.serve(models_dir)
+        assert least_cosine(done.model, served) >= 0.9999
+        base = serve(family, Checkpoint(models_dir / "untrained" / family))
+        assert least_cosine(base, served) < 0.9
+
+    def test_merged_it_is_the_same(
+        self, family: str, trained: Callable[[str], Trained], models_dir: Path, tmp_path: Path
+    ) -> None:
+        done = trained(family)
+        base = done.task.base_path
+        write_merged(tmp_path, done.model.module, done.model.key_mapping, base)
+        merged, original = (load_file(folder / "model.safetensors") for folder in (tmp_path, base))
+        assert {name: weight.shape for name, weight in merged.items()} == {
+            name: weight.shape for name, weight in original.items()
+        }
+        assert {file.name for file in base.iterdir()} - {file.name for file in tmp_path.iterdir()} == {"README.md"}
+        assert least_cosine(serve(family, Checkpoint(tmp_path)), done.model) >= 0.9999
+
+    def test_merged_into_a_base_of_several_files_it_is_the_same(
+        self, family: str, trained: Callable[[str], Trained], tmp_path: Path
+    ) -> None:
+        done = trained(family)
+        base = in_two_files(done.task.base_path, tmp_path / "base")
+        (tmp_path / "merged").mkdir()
+        write_merged(tmp_path / "merged", done.model.module, done.model.key_mapping, base)
+        assert least_cosine(serve(family, Checkpoint(tmp_path / "merged")), done.model) >= 0.9999
+
+    def test_the_adapter_has_the_layout_of_the_published_ones(
+        self, family: str, trained: Callable[[str], Trained]
+    ) -> None:
+        done = trained(family)
+        assert is_whole(done.result)
+        config = json.loads((done.result / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == f"untrained/{family}"
+        assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 32, 64)
+        weights = load_file(done.result / "adapter_model.safetensors")
+        # Two layers of seven projections, and the one to the vectors.
+        assert len(weights) == 2 * (2 * 7 + 1)
+        assert {file.name for file in done.result.iterdir()} >= {"tokenizer.json", "preprocessor_config.json"}
+        assert not {"config.json", "model.safetensors", "README.md"} & {file.name for file in done.result.iterdir()}
+        assert not (done.folder / CHECKPOINTS).exists()
+
+
+def in_two_files(checkpoint: Path, folder: Path) -> Path:
+    """As large checkpoints are."""
+    shutil.copytree(checkpoint, folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    place = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(weights)}
+    for file in set(place.values()):
+        own = {name: weight for name, weight in weights.items() if place[name] == file}
+        save_file(own, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": place}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+class TestJobs:
+    def test_a_merged_job_is_the_adapters_in_the_bases_layout(self, run: Train, models_dir: Path) -> None:
+        merge = LORA.model_copy(update={"merge": True})
+        alone = run(page_task("colqwen2", models_dir, SHORT, LORA, "alone"), 24)
+        merged = run(page_task("colqwen2", models_dir, SHORT, merge, "merged"), 24)
+        assert not (merged.result / "adapter_config.json").exists()
+        assert (merged.result / "config.json").exists()
+        assert least_cosine(merged.serve(models_dir), alone.serve(models_dir)) >= 0.9999
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_the_size_of_mini_batches_does_not_change_the_result(
+        self, family: str, run: Train, models_dir: Path
+    ) -> None:
+        adapters = [
+            load_file(run(page_task(family, models_dir, options, LORA), 24).result / "adapter_model.safetensors")
+            for options in (SHORT, SHORT.model_copy(update={"mini_batch_size": 8}))
+        ]
+        for name, weight in adapters[0].items():
+            torch.testing.assert_close(weight, adapters[1][name], rtol=1e-3, atol=1e-4)
+
+    def test_it_goes_on_where_it_was_killed(
+        self, run: Train, models_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """To the weights of an unbroken training, dropout and all."""
+        task = page_task("colqwen2", models_dir, SHORT, DROPOUT)
+        unbroken = run(task, 24)
+        write_pages(tmp_path, 24)
+        monkeypatch.setattr(resumable.SaveByTime, "on_step_end", save_always)
+        with monkeypatch.context() as patch:
+            patch.setattr(page_trainer, "late_interaction_loss", FailsAt(4))
+            with pytest.raises(KeyboardInterrupt):
+                run(task, 24, tmp_path)
+        resumed = run(task, 24, tmp_path)
+        assert [message["step"] for message in resumed.reported.of("progress")][-1] == 6
+        assert any("step 3" in message["message"] for message in resumed.reported.of("stage"))
+        for name, weight in load_file(unbroken.result / "adapter_model.safetensors").items():
+            torch.testing.assert_close(load_file(resumed.result / "adapter_model.safetensors")[name], weight)
+
+    def test_a_page_that_is_gone_ends_it_with_a_reason(self, run: Train, models_dir: Path, tmp_path: Path) -> None:
+        write_pages(tmp_path, 24)
+        (tmp_path / "images" / "000003.png").unlink()
+        with pytest.raises(TrainingFailedError, match=r"000003\.png of the dataset is missing"):
+            run(page_task("colqwen2", models_dir, SHORT, LORA), 24, tmp_path)
+        assert not (tmp_path / RESULT).exists()
+
+    def test_one_page_has_no_negatives(self, run: Train, models_dir: Path) -> None:
+        with pytest.raises(TrainingFailedError, match="Too few pairs"):
+            run(page_task("colqwen2", models_dir, SHORT, LORA), 1)
+
+    def test_an_adapter_is_no_base(self, run: Train, models_dir: Path, tmp_path: Path) -> None:
+        base = tmp_path / "base"
+        shutil.copytree(models_dir / "untrained" / "colqwen2", base)
+        (base / "adapter_config.json").write_text("{}")
+        task = page_task("colqwen2", models_dir, SHORT, LORA)
+        with pytest.raises(TrainingFailedError, match="is an adapter"):
+            run(TrainingTask(**{**fields(task), "base_path": base}), 24)
+
+
+def fields(task: TrainingTask) -> dict[str, Any]:
+    return {name: getattr(task, name) for name in task.__slots__}
+
+
+def save_always(callback: Any, args: Any, state: Any, control: Any, **references: Any) -> None:
+    control.should_save = True
+
+
+class FailsAt:
+    """The training's loss, until the process is stopped in this step."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+        self.loss = late_interaction_loss
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return self.loss(*args, **kwargs)
