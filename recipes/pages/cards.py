@@ -11,11 +11,12 @@ rarer ones left out of training. No document, no photograph, no teacher."""
 METHOD = """The renderer knows what stands where, so that every patch and every visual token can be told what it shows:
 cross entropy of the letters on a patch, the spelling of the word on a token (PHOC, Almazan et al. 2014), and the word
 itself among all words by cosine, as MaxSim compares them. Patches begin whitened, heads at their neighbours. Vectors of
-words come from their letters. The language model passes everything through: it was not trained."""
+words come from their letters; function words and those of questions have the background's, which every page has. The
+language model passes everything through: it was not trained."""
 
 LIMITS = """A demonstration: it finds common English words in print, colours and simple shapes, and shows where they
-are. It knows no meaning, so it does not find a synonym, and the words of a question count as much as what is asked for.
-It is no match for the model whose file format it has."""
+are. It knows no meaning, so it does not find a synonym, nor the answer to a question that is worded otherwise than the
+page. It is no match for the model whose file format it has."""
 
 
 def card(name: str, family: str, original: str, architecture: str, seed: int) -> Card:

@@ -87,7 +87,7 @@ def colpali(trained: Reader[SiglipTower], vocabulary: Words) -> tuple[ColPali, P
     model.vision_tower.load_state_dict(tower.published())
     model.multi_modal_projector.linear.load_state_dict(tower.projector.state_dict())
     # Gemma's norms multiply by 1 + weight, and its embeddings are multiplied by the root of their width.
-    load_language_model(model, trained, tokenizer, norm_offset=1.0, embedding_scale=HIDDEN**0.5)
+    load_language_model(model, trained, vocabulary, tokenizer, norm_offset=1.0, embedding_scale=HIDDEN**0.5)
     return model, tokenizer
 
 

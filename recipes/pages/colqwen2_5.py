@@ -50,7 +50,7 @@ def colqwen2_5(trained: Reader[Qwen2Tower], vocabulary: Words) -> tuple[ColQwen2
     torch.manual_seed(0)
     model = ColQwen2_5(config)
     model.visual.load_state_dict(qwen2_5_vision(older.visual.state_dict(), vision.depth))
-    load_language_model(model, trained, tokenizer)
+    load_language_model(model, trained, vocabulary, tokenizer)
     return model, tokenizer
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recipes.pages.reader import AnyTower, Reader
+from recipes.pages.words import Words
 
 LARGEST_VOCABULARY = 40_000
 """More than the words need: the tokenizer stops when each is one token."""
@@ -14,6 +15,7 @@ LARGEST_VOCABULARY = 40_000
 def load_language_model(
     model: PreTrainedModel,
     reader: Reader[AnyTower],
+    words: Words,
     tokenizer: PreTrainedTokenizerBase,
     *,
     norm_offset: float = 0.0,
@@ -30,13 +32,19 @@ def load_language_model(
     model.custom_text_proj.load_state_dict(reader.projection.state_dict())
     embeddings: nn.Parameter = model.get_input_embeddings().weight
     embeddings[:] = reader.background / embedding_scale
-    embeddings[: len(tokenizer)] = token_vectors(reader, tokenizer) / embedding_scale
+    embeddings[: len(tokenizer)] = token_vectors(reader, words, tokenizer) / embedding_scale
 
 
-def token_vectors(reader: Reader[AnyTower], tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """[n_tokens, hidden]: of what the token spells; of the background where that is no letters."""
+def token_vectors(reader: Reader[AnyTower], words: Words, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """[n_tokens, hidden]: of what the token spells; of the background where that is no letters, or a silent word.
+
+    Every page has a background, so a silent word adds the same to the score of each.
+    """
     texts = [tokenizer.decode([index]).strip() for index in range(len(tokenizer))]
-    spelled = [index for index, text in enumerate(texts) if text.isascii() and text.isalpha()]
+    silent = words.silent
+    spelled = [
+        index for index, text in enumerate(texts) if text.isascii() and text.isalpha() and text.lower() not in silent
+    ]
     vectors = reader.background.detach().repeat(len(texts), 1)
     vectors[spelled] = reader.spelling.of([texts[index] for index in spelled]).detach()
     return vectors

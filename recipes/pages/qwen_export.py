@@ -60,7 +60,7 @@ def colqwen2(reader: Reader[Qwen2Tower], words: Words) -> tuple[ColQwen2, PreTra
     kernel = tower.visual.patch_embed.kernel().detach().unflatten(1, (3, 1, vision.patch_size, vision.patch_size))
     weights["patch_embed.proj.weight"] = kernel.repeat(1, 1, vision.temporal_patch_size, 1, 1) / 2
     model.visual.load_state_dict(weights)
-    load_language_model(model, reader, tokenizer)
+    load_language_model(model, reader, words, tokenizer)
     return model, tokenizer
 
 

@@ -51,6 +51,11 @@ class Words:
         """Drawn words that a query may ask for."""
         return self.drawn[N_FUNCTION_WORDS:]
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Words that a query does not ask for: function words, and those that make a question of it."""
+        return frozenset({*self.drawn[:N_FUNCTION_WORDS], *QUESTION_WORDS} - {*COLOURS, *SHAPES})
+
 
 @cache
 def words() -> Words:
