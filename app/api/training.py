@@ -90,7 +90,7 @@ async def fine_tune_lora(
 
 @router.post("/fine-tune-visual", summary="Fine-tune a page model with LoRA or Q-LoRA")
 async def fine_tune_visual(
-    form: Annotated[FineTuneVisualForm, Form()],
+    form: Annotated[FineTuneVisualForm, Form(media_type="multipart/form-data")],
     engine: EngineDep,
     settings: SettingsDep,
     training: TrainingDep,

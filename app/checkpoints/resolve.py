@@ -38,6 +38,11 @@ def resolve(checkpoint: str, revision: str | None, models_dir: Path, hub: Hub | 
     return Checkpoint(folder, base_folder)
 
 
+def base_name(adapter: Path) -> str:
+    """The name by which an adapter's folder calls its base: a hub id, or else a folder's mere name."""
+    return _base_of(adapter, display_name(str(adapter)))[0]
+
+
 def _from_hub(checkpoint: str, revision: str | None, models_dir: Path, hub: Hub | None) -> Path:
     if Path(checkpoint).is_absolute():
         raise ModelLoadError(f"The folder of the checkpoint {display_name(checkpoint)} is missing or empty.")

@@ -18,6 +18,7 @@ from app.training.jobs import ENDED, Dataset, Job, JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.page_pairs import PageLimits, write_page_pairs
 from app.training.pairs import read_pairs, write_pairs
+from app.training.process import TRAINER
 from app.training.service import JobRequest, Training
 
 LOOK_S = 0.2
@@ -71,9 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=field.description)
 
 
-def train(options: argparse.Namespace, settings: Settings, serving: LocalServing) -> None:
-    """Run the job to its end, with a progress bar. Raises `ManyvecError`."""
-    training = Training.open(settings.models_dir, serving, settings.device)
+def train(
+    options: argparse.Namespace, settings: Settings, serving: LocalServing, trainer: Sequence[str] = TRAINER
+) -> None:
+    """Run the job to its end, with a progress bar. Raises `ManyvecError`; `trainer` replaces the command (tests)."""
+    training = Training.open(settings.models_dir, serving, settings.device, trainer)
     job = None
     try:
         job = training.resume(options.resume) if options.resume else _submitted(options, settings, serving, training)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app.families.pretrained import renamed
+from app.training.low_rank import ADAPTER, LowRank, adapter_weights, join, joined_config, trained_updates
+from app.training.older_adapter import OlderAdapter
 from app.training.options import LoraOptions
 from app.training.qlora import quantization
 from app.training.task import TrainingFailedError
@@ -32,9 +33,6 @@ SAVED_NAMES: Mapping[str, Mapping[str, str]] = {
     "colpali": {r"^base_model\.model\.language_model\.": "base_model.model.model.model.language_model."},
 }
 """Our names of weights -> those that colpali-engine's classes have, family by family."""
-
-ADAPTER = "default"
-"""peft's name for the only one."""
 
 _COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
 """Files of a checkpoint beside its weights: tokenizer, image processor, chat template."""
@@ -87,51 +85,65 @@ def _in_4_bits(linear: nn.Linear) -> nn.Module:
     return quantized.to(weight.device)
 
 
-def write_adapter(folder: Path, adapted: PeftModel, family: str, base_path: Path, base_name: str) -> None:
-    """The adapter alone, as colpali-engine writes it, over the base of that name."""
-    weights = get_peft_model_state_dict(adapted, adapter_name=ADAPTER, save_embedding_layers=False)
-    saved = {renamed(name, SAVED_NAMES[family]): _on_cpu(weight) for name, weight in weights.items()}
-    save_file(saved, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+def write_adapter(
+    folder: Path,
+    adapted: PeftModel,
+    family: str,
+    base_path: Path,
+    base_name: str,
+    older: OlderAdapter | None = None,
+) -> None:
+    """The adapter alone, as colpali-engine writes it, over the base of that name; one with that under it."""
+    weights = {renamed(name, SAVED_NAMES[family]): weight for name, weight in _weights(adapted, older).items()}
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = copy(adapted.peft_config[ADAPTER])
+    if older is not None:
+        config = joined_config(config, weights)
+        config.revision = older.base_revision
     config.base_model_name_or_path, config.inference_mode = base_name, True
     config.save_pretrained(str(folder))
     _copy_files(base_path, folder, leave=_NOT_OF_ADAPTERS)
 
 
-def write_merged(folder: Path, module: nn.Module, key_mapping: Mapping[str, str], base_path: Path) -> None:
-    """The base's own files, with the adapter added to the weights that it changes; all others stay bit for bit.
+def write_merged(
+    folder: Path,
+    module: nn.Module,
+    key_mapping: Mapping[str, str],
+    base_path: Path,
+    older: OlderAdapter | None = None,
+) -> None:
+    """The base's own files, with the adapter and that under it added to the weights that they change.
 
-    `module` has the adapter's layers in it, `key_mapping` is that of the family. Raises `TrainingFailedError` if the
-    base lacks a weight that was adapted.
+    All others stay bit for bit. `module` has the adapter's layers in it, `key_mapping` is that of the family. Raises
+    `TrainingFailedError` if the base lacks a weight that was adapted.
     """
-    updates = _updates(module)
+    trained = trained_updates(module)
+    updates = dict(join(older.updates, trained) if older else trained)
     _copy_files(base_path, folder, leave=_OF_THE_BASE)
     for file in sorted(base_path.glob("*.safetensors")):
         _write_merged_file(folder / file.name, file, updates, key_mapping)
     if updates:
-        raise TrainingFailedError(f"The base has no weight {min(updates)}, which was trained.")
+        raise TrainingFailedError(f"The base has no weight of {min(updates)}, which was trained.")
 
 
-def _write_merged_file(target: Path, source: Path, updates: dict[str, Tensor], key_mapping: Mapping[str, str]) -> None:
+def _weights(adapted: PeftModel, older: OlderAdapter | None) -> dict[str, Tensor]:
+    """Of the adapter, under our names."""
+    if older is not None:
+        return adapter_weights(join(older.updates, trained_updates(adapted.get_base_model())))
+    weights = get_peft_model_state_dict(adapted, adapter_name=ADAPTER, save_embedding_layers=False)
+    return {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+
+
+def _write_merged_file(target: Path, source: Path, updates: dict[str, LowRank], key_mapping: Mapping[str, str]) -> None:
     """Takes what it uses out of `updates`."""
     with safe_open(source, framework="pt") as opened:
         weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
         metadata = opened.metadata()
     for name, weight in weights.items():
-        update = updates.pop(renamed(name, key_mapping), None)
-        if update is not None:
-            weights[name] = (weight.float() + update).to(weight.dtype)
+        layer, _, kind = renamed(name, key_mapping).rpartition(".")
+        if kind == "weight" and layer in updates:
+            weights[name] = (weight.float() + updates.pop(layer).product()).to(weight.dtype)
     save_file(weights, target, metadata=metadata)
-
-
-def _updates(module: nn.Module) -> dict[str, Tensor]:
-    """Name of a weight -> what is added to it, float32."""
-    layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
-    return {f"{name}.weight": _on_cpu(layer.get_delta_weight(ADAPTER).float()) for name, layer in layers.items()}
-
-
-def _on_cpu(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous()
 
 
 def _copy_files(source: Path, target: Path, leave: re.Pattern[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from filelock import FileLock, Timeout
 
+from app.checkpoints.resolve import base_name
 from app.core.errors import BadInputError, ManyvecError, UnavailableError
 from app.engine.config import ModelConfig
 from app.engine.loader import resolve_device
@@ -275,20 +276,18 @@ class Training:
         """Called by the runner when the job's turn has come."""
         base = self._serving.config(job.base_model)
         checkpoint = self._serving.fetch(base)
-        if checkpoint.base is not None:
-            raise BadInputError(
-                f"{base.name} is a LoRA adapter. Fine-tune the model that it adapts, or make it with `merge: true`."
-            )
+        is_adapter = checkpoint.base is not None
         return TrainingTask(
             job_id=job.id,
             model_name=job.model_name,
             family=job.family,
-            base_name=base.checkpoint,
-            base_path=checkpoint.path,
+            base_name=base_name(checkpoint.path) if is_adapter else base.checkpoint,
+            base_path=checkpoint.base or checkpoint.path,
             method=job.method,
             device=resolve_device(self._device),
             options=job.options,
             lora=job.lora,
+            adapter_path=checkpoint.path if is_adapter else None,
         )
 
     def _publish(self, job: Job, result: Path) -> None:

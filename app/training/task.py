@@ -8,6 +8,7 @@ from typing import IO, Self
 
 from pydantic import TypeAdapter
 
+from app.families.base import Checkpoint
 from app.training.options import LoraOptions, Method, TrainingOptions
 
 TASK_FILE = "task.json"
@@ -31,15 +32,24 @@ class TrainingTask:
     family: str
     """A key of `CATALOG`."""
     base_name: str
-    """Checkpoint of the base as the models folder calls it: what an adapter's configuration names."""
+    """The whole base as the models folder calls it: what an adapter's configuration names."""
     base_path: Path
-    """Folder of the checkpoint that is trained."""
+    """Folder of the whole base."""
     method: Method
     device: str
     """`cpu`, `cuda:0`, ..."""
     options: TrainingOptions
     lora: LoraOptions | None = None
     """None: full fine-tuning."""
+    adapter_path: Path | None = None
+    """Folder of the adapter over the base that is trained further, if it is not the base itself."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What is trained, as families load it."""
+        if self.adapter_path is None:
+            return Checkpoint(self.base_path)
+        return Checkpoint(self.adapter_path, self.base_path)
 
     def write(self, folder: Path) -> None:
         (folder / TASK_FILE).write_bytes(TypeAdapter(type(self)).dump_json(self, indent=1))

@@ -12,11 +12,12 @@ from torch import nn
 
 from app.core.types import Role
 from app.families import bge_m3, e5
-from app.families.base import Checkpoint, LoadOptions
+from app.families.base import LoadOptions
 from app.families.bge_m3 import WITHOUT_WEIGHT, BgeM3Heads, load_head
 from app.families.catalog import CATALOG
 from app.families.text_encoder import load_encoder, max_tokens
 from app.training.losses import M3Loss
+from app.training.older_adapter import require_trainable
 from app.training.options import LoraOptions, Method
 from app.training.qlora import qlora_problem, quantization
 from app.training.task import TrainingFailedError, TrainingTask
@@ -60,14 +61,11 @@ class TrainableText:
 
 
 def load_trainable(task: TrainingTask) -> TrainableText:
-    """The base checkpoint in float32, or in 4 bits, with what the task trains set to be trained.
+    """The base in float32, with an older adapter merged into it, or in 4 bits; only what the task trains is not frozen.
 
     An adapter's new matrices are drawn from torch's random numbers. Raises `ModelLoadError`, `TrainingFailedError`.
     """
-    if (task.base_path / "adapter_config.json").is_file():
-        raise TrainingFailedError(
-            "The base model is an adapter: train its own base, or make it anew with `merge: true` and train the result."
-        )
+    require_trainable(task)
     if task.family == "e5":
         e5.require_mean_pooling(task.base_path)
     family = FAMILIES[task.family]
@@ -109,7 +107,7 @@ def _whole(task: TrainingTask) -> Transformer:
     transformer = _transformer(task, {"dtype": torch.float32})
     transformer.model = None  # Before the other is loaded: one copy is enough.
     options = LoadOptions(device=task.device, dtype="float32")
-    transformer.model = load_encoder(CATALOG[task.family], Checkpoint(task.base_path), options)
+    transformer.model = load_encoder(CATALOG[task.family], task.checkpoint, options)
     return transformer
 
 
@@ -123,14 +121,18 @@ def _quantized(task: TrainingTask) -> Transformer:
 
 
 def _transformer(task: TrainingTask, model_options: dict[str, Any]) -> Transformer:
-    """The tokenizer and the encoder, without the pooler, which these families do not use."""
+    """The tokenizer, an older adapter's own if it has one, and the base without the pooler, which is not used."""
     options = {"add_pooling_layer": False, "use_safetensors": True, "attn_implementation": "sdpa", **model_options}
-    return Transformer(str(task.base_path), model_kwargs=options)
+    transformer = Transformer(str(task.base_path), model_kwargs=options)
+    if task.adapter_path is not None and (task.adapter_path / "tokenizer.json").is_file():
+        tokenizer_class: Any = type(transformer.processor)
+        transformer.processor = tokenizer_class.from_pretrained(str(task.adapter_path), local_files_only=True)
+    return transformer
 
 
 def _heads(task: TrainingTask) -> BgeM3Heads | None:
     if task.family != "bge-m3":
         raise TrainingFailedError("Only BGE-M3 has heads to train: leave out `train_heads`.")
     options = LoadOptions(device=task.device)
-    heads: nn.Module = BgeM3Heads(*(load_head(Checkpoint(task.base_path), name, options) for name in HEADS))
+    heads: nn.Module = BgeM3Heads(*(load_head(task.checkpoint, name, options) for name in HEADS))
     return heads.requires_grad_(True)  # type: ignore[return-value]

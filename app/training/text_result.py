@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import CATALOG
 from app.families.text_encoder import load_encoder
+from app.training.low_rank import ADAPTER, ADAPTER_PREFIX, adapter_weights, join, joined_config, trained_updates
+from app.training.older_adapter import OlderAdapter, copy_preparing_files, older_adapter, weights_bytes
 from app.training.task import RESULT, TrainingTask
 from app.training.text_model import HEADS, TrainableText, lora_config
 from app.training.whole import MANIFEST, writing
@@ -23,8 +25,6 @@ from app.training.whole import MANIFEST, writing
 WEIGHTS_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".pth", ".onnx", ".h5", ".msgpack", ".ot"})
 NOT_COPIED = frozenset({"README.md", "model.safetensors.index.json", "training.json", MANIFEST})
 """Beside the weights: what is said of the base is not true of the result."""
-ADAPTER_PREFIX = "base_model.model."
-"""Of the names of an adapter's weights, as PEFT writes them."""
 
 
 def write_result(task: TrainingTask, text: TrainableText, folder: Path) -> None:
@@ -32,6 +32,7 @@ def write_result(task: TrainingTask, text: TrainableText, folder: Path) -> None:
     adapter_only = task.lora is not None and not task.lora.merge
     with writing(folder / RESULT, n_bytes=_n_bytes(task, text)) as result:
         copy_companions(task.base_path, result, adapter_only=adapter_only)
+        copy_preparing_files(task.adapter_path, result)
         if adapter_only:
             _write_adapter(task, text, result)
         else:
@@ -99,24 +100,42 @@ def _merged(task: TrainingTask, text: TrainableText) -> nn.Module:
 def _write_adapter(task: TrainingTask, text: TrainableText, folder: Path) -> None:
     """In the form that PEFT reads, with the base under the name that the models folder has for it."""
     assert task.lora is not None  # noqa: S101 - an adapter was trained
-    weights = get_peft_model_state_dict(text.encoder, adapter_name="default")
-    _save(
-        {ADAPTER_PREFIX + name: weight for name, weight in weights.items()}, None, folder / "adapter_model.safetensors"
-    )
+    older = older_adapter(task, key_mapping={})
+    weights = _adapter_weights(text, older)
+    _save(weights, None, folder / "adapter_model.safetensors")
     config = lora_config(task.lora)
+    if older is not None:
+        config = joined_config(config, weights)
+        config.revision = older.base_revision
     config.base_model_name_or_path = task.base_name
     config.inference_mode = True
     config.save_pretrained(str(folder))
 
 
+def _adapter_weights(text: TrainableText, older: OlderAdapter | None) -> dict[str, Tensor]:
+    """Of the adapter that was trained; of one with that under it."""
+    if older is not None:
+        return adapter_weights(join(older.updates, trained_updates(text.encoder)))
+    weights = get_peft_model_state_dict(text.encoder, adapter_name=ADAPTER)
+    return {ADAPTER_PREFIX + name: weight for name, weight in weights.items()}
+
+
 def _write_heads(task: TrainingTask, text: TrainableText, result: Path, *, adapter_only: bool) -> None:
-    """BGE-M3's: those that were trained in their base's precision, or the base's own files."""
+    """BGE-M3's: those that were trained in their base's precision, or the files of the base or the adapter over it.
+
+    An adapter that has the base's own needs no copy of them.
+    """
     for name in HEADS if task.family == "bge-m3" else ():
-        file = task.base_path / f"{name}.safetensors"
+        file = _head_file(task, name)
         if text.heads is not None:
             _save(getattr(text.heads, name).state_dict(), file_dtype(file), result / file.name)
-        elif not adapter_only:
+        elif not adapter_only or file.parent != task.base_path:
             shutil.copyfile(file, result / file.name)
+
+
+def _head_file(task: TrainingTask, name: str) -> Path:
+    own = task.checkpoint.path / f"{name}.safetensors"
+    return own if own.is_file() else task.base_path / own.name
 
 
 def _save(weights: Mapping[str, Tensor], dtype: torch.dtype | None, file: Path) -> None:
@@ -132,7 +151,8 @@ def _first_weights(base: Path) -> Path:
 def _n_bytes(task: TrainingTask, text: TrainableText) -> int:
     parameters = text.encoder.parameters()
     adapter_only = task.lora is not None and not task.lora.merge
-    return sum(weight.nbytes for weight in parameters if weight.requires_grad or not adapter_only)
+    n_bytes: int = sum(weight.nbytes for weight in parameters if weight.requires_grad or not adapter_only)
+    return n_bytes + (weights_bytes(task.adapter_path) if adapter_only else 0)
 
 
 def _n_values(shape: list[int]) -> int:

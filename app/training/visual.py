@@ -10,10 +10,11 @@ import torch
 from peft import PeftModel
 from transformers import PrinterCallback, set_seed
 
-from app.families.base import Checkpoint, LoadOptions
+from app.families.base import LoadOptions
 from app.families.catalog import CATALOG, load_class
 from app.families.visual_model import N_AUGMENTATION_TOKENS, VisualModel
 from app.training.folders import IMAGES
+from app.training.older_adapter import copy_preparing_files, older_adapter, require_trainable, weights_bytes
 from app.training.options import LoraOptions, Method
 from app.training.page_adapter import add_lora, put_in_4_bits, write_adapter, write_merged
 from app.training.page_dataset import PageReader, pages_by_query, read_dataset
@@ -54,15 +55,16 @@ def train_pages(task: TrainingTask, folder: Path, reporter: Reporter) -> None:
 
 
 def load_trainable(task: TrainingTask) -> VisualModel:
-    """The base, frozen; with activations computed twice on a GPU, where those of a large model would not fit."""
+    """The base, frozen, with an older adapter merged into it.
+
+    Activations are computed twice on a GPU, where those of a large model would not fit. Raises `TrainingFailedError`,
+    `ModelLoadError`.
+    """
     on_gpu = task.device.startswith("cuda")
-    if (task.base_path / "adapter_config.json").is_file():
-        raise TrainingFailedError(
-            "The base model is an adapter: train its own base, or merge the adapter into that and train the result."
-        )
+    require_trainable(task)
     options = LoadOptions(task.device, "bfloat16" if on_gpu and _has_bfloat16() else "float32")
     family = cast(type[VisualModel], load_class(CATALOG[task.family]))
-    model = family.load_unpacked(Checkpoint(task.base_path), options)
+    model = family.load_unpacked(task.checkpoint, options)
     most = N_AUGMENTATION_TOKENS + (task.options.max_seq_length or MAX_QUERY_TOKENS)
     model.info = replace(model.info, max_tokens=min(model.info.max_tokens, most))
     if task.method is Method.QLORA:
@@ -130,15 +132,18 @@ class PageTraining:
 
     def _write_result(self) -> None:
         self._reporter.stage("writing the result")
-        task = self._task
+        task, model = self._task, self._reader.model
+        older = older_adapter(task, model.key_mapping)
         with writing(self._folder / RESULT, self._result_bytes()) as folder:
             if self._lora.merge:
-                write_merged(folder, self._reader.model.module, self._reader.model.key_mapping, task.base_path)
+                write_merged(folder, model.module, model.key_mapping, task.base_path, older)
             else:
-                write_adapter(folder, self._adapted, task.family, task.base_path, task.base_name)
+                write_adapter(folder, self._adapted, task.family, task.base_path, task.base_name, older)
+            copy_preparing_files(task.adapter_path, folder)
 
     def _result_bytes(self) -> int:
         """About what the result takes."""
         if self._lora.merge:
             return sum(file.stat().st_size for file in self._task.base_path.glob("*.safetensors"))
-        return sum(parameter.nbytes for parameter in trained_parameters(self._adapted).values())
+        n_trained = sum(parameter.nbytes for parameter in trained_parameters(self._adapted).values())
+        return n_trained + weights_bytes(self._task.adapter_path)

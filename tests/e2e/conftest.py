@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +51,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.assert_clean_exit()
 
 
+@pytest.fixture(scope="session")
+def starter_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder of its own with the starter models."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(REPO / "models" / "starter", folder / "starter")
+    return folder
+
+
 @contextmanager
 def running_server(folder: Path, **settings: str) -> Iterator[Server]:
     """Listens on a free port of this machine, logs into `folder`; no setting comes from the environment."""
@@ -59,6 +68,8 @@ def running_server(folder: Path, **settings: str) -> Iterator[Server]:
         "PORT": "0",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
+        # It would write into the models folder, which the servers of several tests share.
+        "TRAINING": "false",
         **settings,
     }
     command = [sys.executable, "-m", "app"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import REPO, Server
+from tests.e2e.conftest import REPO, Server, running_server
 from tests.pictures import b64, png
 
 pytestmark = pytest.mark.e2e
@@ -22,6 +22,7 @@ CONFIG = """
 content_type_overrides:
   image/png: application/octet-stream
   application/zip: application/octet-stream
+  text/event-stream: application/octet-stream
 """
 PAGE = png(200, 100, "white", {(100, 0, 150, 50): "red"})
 
@@ -54,6 +55,14 @@ class GeneratedClient:
 
     def page(self) -> Any:
         return self.module("types").File(io.BytesIO(PAGE), "page.png", "image/png")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that trains, in a models folder of its own."""
+    models_dir = str(tmp_path_factory.mktemp("models"))
+    with running_server(tmp_path_factory.mktemp("server"), MODELS_DIR=models_dir, TRAINING="true") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +150,30 @@ def test_predict(client: GeneratedClient, operation: str) -> None:
     assert [len(row) for row in answer.scores] == [1, 1]
     features = client.model("ImageFeaturesRequest", {"image_data": b64(PAGE), "embedding_types": ["cls_token"]})
     assert client.call("predict", operation, body=features).cls_token
+
+
+def test_training(client: GeneratedClient) -> None:
+    pairs = {"text_content": "red\trouge\nblue\tbleu\n", "epochs": 1}
+    job = client.call("training", "fine_tune", body=client.model("FineTuneRequest", pairs | {"model_name": "full"}))
+    lora = client.model("FineTuneLoraRequest", pairs | {"model_name": "lora", "use_qlora": False})
+    second = client.call("training", "fine_tune_lora", body=lora)
+    lines = "".join(json.dumps({"query": name, "image": b64(png(30, 30, name))}) + "\n" for name in ("red", "blue"))
+    dataset = client.module("types").File(io.BytesIO(lines.encode()), "pairs.jsonl", "application/jsonl")
+    form = client.module("models").FineTuneVisualForm(dataset=dataset, model_name="pages")
+    third = client.call("training", "fine_tune_visual", body=form)
+    assert client.call("training", "cancel_training_job", third.job_id).status == "cancelled"
+    assert client.call("training", "resume_training_job", third.job_id).status in ("pending", "running")
+    client.call("training", "cancel_training_job", third.job_id)
+    events = client.call("training", "train_status_events", job.job_id).payload.read().decode()
+    assert '"status":"completed"' in events
+    assert client.call("training", "train_status", job.job_id).progress == 100
+    assert client.call("training", "get_training_job", job.job_id).n_pairs == 2
+    client.call("training", "get_training_log", job.job_id)
+    client.call("training", "train_status_events", second.job_id)
+    assert len(client.call("training", "list_training_jobs").data) == 3
+    assert client.call("training", "delete_training_dataset", job.job_id).dataset_deleted
+    assert client.call("training", "delete_model", "full").deleted
+    assert client.call("training", "delete_training_job", job.job_id).deleted
 
 
 def test_every_operation_was_called(client: GeneratedClient) -> None:

@@ -41,9 +41,10 @@ EXAMPLES = [Example(**match.groupdict()) for match in BLOCK.finditer(README)]
 
 
 @pytest.fixture(scope="module")
-def starter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def starter_server(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> Iterator[Server]:
     """What `make run` serves."""
-    with running_server(tmp_path_factory.mktemp("server"), MODELS_FILE=str(REPO / "starter.toml")) as server:
+    settings = {"MODELS_FILE": str(REPO / "starter.toml"), "MODELS_DIR": str(starter_models), "TRAINING": "true"}
+    with running_server(tmp_path_factory.mktemp("server"), **settings) as server:
         yield server
 
 

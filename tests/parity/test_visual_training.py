@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -23,6 +24,7 @@ from app.training.multi_vector_loss import (
     normalized_scores,
     pairwise_loss,
 )
+from app.training.older_adapter import OlderAdapter
 from app.training.options import LoraOptions
 from app.training.page_adapter import add_lora, write_adapter, write_merged
 from tests.parity.visual_layouts import FAMILIES
@@ -39,8 +41,8 @@ LOSSES: dict[str, Callable[[Rows, Rows, Tensor], Tensor]] = {
         normalized_scores(maxsim_scores(queries, pages), queries) / TEMPERATURE, own
     ),
 }
-KINDS = ("lora", "merged")
-"""An adapter alone, and merged into its base."""
+KINDS = ("lora", "merged", "again")
+"""An adapter alone, the same merged into its base, and another one that was trained on top of it."""
 QUERY = "What was the revenue of the third quarter?"
 
 
@@ -80,19 +82,23 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapted(models_dir: Path) -> dict[str, VisualModel]:
-    """Family -> its small model with an adapter that changes its vectors, which is on disk as well."""
-    return {family: adapt(family, models_dir) for family in FAMILIES}
+def adapted(models_dir: Path) -> dict[tuple[str, str], VisualModel]:
+    """Family and kind -> its small model with what changes its vectors, which is on disk as well."""
+    models = {}
+    for family in FAMILIES:
+        models[family, "lora"] = models[family, "merged"] = adapt(family, models_dir)
+        models[family, "again"] = adapt_again(family, models_dir)
+    return models
 
 
 @pytest.fixture(scope="module")
 def read(
-    ask_oracle: Callable[..., dict[str, np.ndarray]], models_dir: Path, adapted: dict[str, VisualModel]
+    ask_oracle: Callable[..., dict[str, np.ndarray]], models_dir: Path, adapted: dict[tuple[str, str], VisualModel]
 ) -> dict[str, np.ndarray]:
     """What the reference library makes of the results."""
     (models_dir / "page.png").write_bytes(png(page(300, 200)))
-    names = {f"{family}-{kind}": (family, f"{family}-{kind}") for family in adapted for kind in KINDS}
-    names |= {f"{family}-base": (family, f"untrained/{family}") for family in adapted}
+    names = {f"{family}-{kind}": (family, f"{family}-{kind}") for family, kind in adapted}
+    names |= {f"{family}-base": (family, f"untrained/{family}") for family in FAMILIES}
     images = [str(models_dir / "page.png")]
     request = {"models_dir": str(models_dir), "checkpoints": names, "images": images, "queries": [QUERY]}
     return ask_oracle("visual.py", request)
@@ -103,32 +109,48 @@ def read(
 def test_the_reference_reads_results(
     family: str,
     kind: str,
-    adapted: dict[str, VisualModel],
+    adapted: dict[tuple[str, str], VisualModel],
     read: dict[str, np.ndarray],
     assert_agree: Callable[..., None],
 ) -> None:
-    query, document = vectors(adapted[family])
+    query, document = vectors(adapted[family, kind])
     label = f"{family}-{kind}"
     assert_agree(f"trained {label}, query", query, read[f"{label}/query.0.vectors"])
     assert_agree(f"trained {label}, page", document, read[f"{label}/image.0.vectors"])
-    assert (document * read[f"{family}-base/image.0.vectors"]).sum(-1).mean() < 0.99
+    for other in {"base", "lora"} - {"lora" if kind == "merged" else kind}:
+        assert (document * read[f"{family}-{other}/image.0.vectors"]).sum(-1).mean() < 0.99
 
 
 def adapt(family: str, models_dir: Path) -> VisualModel:
-    base = f"untrained/{family}"
-    model: Any = load_class(CATALOG[family])
-    model = model.load_unpacked(Checkpoint(models_dir / base), LoadOptions())
-    torch.manual_seed(5)
-    adapter = add_lora(model.module, family, LoraOptions(r=4, lora_alpha=8, lora_dropout=0.1))
+    base = models_dir / "untrained" / family
+    for kind in KINDS:
+        (models_dir / f"{family}-{kind}").mkdir()
+    model, adapter = with_random_lora(family, Checkpoint(base), LoraOptions(r=4, lora_alpha=8, lora_dropout=0.1))
+    write_adapter(models_dir / f"{family}-lora", adapter, family, base, f"untrained/{family}")
+    write_merged(models_dir / f"{family}-merged", model.module, model.key_mapping, base)
+    return model
+
+
+def adapt_again(family: str, models_dir: Path) -> VisualModel:
+    """On top of what `adapt` wrote."""
+    base, first = models_dir / "untrained" / family, models_dir / f"{family}-lora"
+    options = LoraOptions(r=3, lora_alpha=9, lora_dropout=0.1)
+    model, adapter = with_random_lora(family, Checkpoint(first, base), options)
+    older = OlderAdapter.read(first, model.key_mapping)
+    write_adapter(models_dir / f"{family}-again", adapter, family, base, f"untrained/{family}", older)
+    return model
+
+
+def with_random_lora(family: str, checkpoint: Checkpoint, options: LoraOptions) -> tuple[VisualModel, PeftModel]:
+    """The model, and the same with the matrices around it."""
+    family_class: Any = load_class(CATALOG[family])
+    model: VisualModel = family_class.load_unpacked(checkpoint, LoadOptions())
+    torch.manual_seed(options.r)
+    adapter = add_lora(model.module, family, options)
     for parameter in adapter.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.3)
-    adapter.eval()
-    for kind in KINDS:
-        (models_dir / f"{family}-{kind}").mkdir()
-    write_adapter(models_dir / f"{family}-lora", adapter, family, models_dir / base, base)
-    write_merged(models_dir / f"{family}-merged", model.module, model.key_mapping, models_dir / base)
-    return model
+    return model, adapter.eval()
 
 
 def vectors(model: VisualModel) -> list[np.ndarray]:

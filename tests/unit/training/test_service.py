@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import BadInputError, ModelNotFoundError, UnavailableError
+from app.families.base import Checkpoint
 from app.training.jobs import Job, JobNotFoundError, JobStateError, JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.service import Training
@@ -206,12 +207,24 @@ def test_a_deleted_model_leaves_service_and_disk(training: Training, serving: Fa
             training.delete_model(name)
 
 
-def test_a_base_that_is_an_adapter_fails_with_a_reason(
-    training: Training, serving: FakeServing, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("named", "base_name"), [("vidore/colqwen2.5-base", "vidore/colqwen2.5-base"), ("/home/me/e5/whole", "whole")]
+)
+def test_the_task_of_an_adapter_names_its_base(
+    training: Training,
+    serving: FakeServing,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    named: str,
+    base_name: str,
 ) -> None:
-    from app.families.base import Checkpoint
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": named}))
+    monkeypatch.setattr(serving, "fetch", lambda _config: Checkpoint(tmp_path, tmp_path / "whole"))
+    task = training._task(until(training, submit(training)))
+    assert (task.base_name, task.base_path, task.adapter_path) == (base_name, tmp_path / "whole", tmp_path)
+    assert task.checkpoint == Checkpoint(tmp_path, tmp_path / "whole")
 
-    monkeypatch.setattr(serving, "fetch", lambda _config: Checkpoint(Path(), Path()))
-    failed = until(training, submit(training))
-    assert failed.status is JobStatus.FAILED
-    assert "LoRA adapter" in str(failed.error)
+
+def test_the_task_of_a_whole_model_has_no_adapter(training: Training) -> None:
+    task = training._task(until(training, submit(training)))
+    assert (task.base_name, task.adapter_path, task.checkpoint) == ("base", None, Checkpoint(Path()))

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from app.starter import visual as starters
 from app.training import page_trainer, resumable, visual
 from app.training.multi_vector_loss import late_interaction_loss
 from app.training.options import LoraOptions, TrainingOptions
-from app.training.page_adapter import write_merged
+from app.training.page_adapter import TARGETS, write_merged
 from app.training.task import CHECKPOINTS, RESULT, TrainingFailedError, TrainingTask
 from app.training.visual import train_pages
 from app.training.whole import is_whole
@@ -259,17 +259,54 @@ class TestJobs:
         with pytest.raises(TrainingFailedError, match="Too few pairs"):
             run(page_task("colqwen2", models_dir, SHORT, LORA), 1)
 
-    def test_an_adapter_is_no_base(self, run: Train, models_dir: Path, tmp_path: Path) -> None:
-        base = tmp_path / "base"
-        shutil.copytree(models_dir / "untrained" / "colqwen2", base)
-        (base / "adapter_config.json").write_text("{}")
-        task = page_task("colqwen2", models_dir, SHORT, LORA)
-        with pytest.raises(TrainingFailedError, match="is an adapter"):
-            run(TrainingTask(**{**fields(task), "base_path": base}), 24)
+
+@pytest.fixture(scope="module")
+def again(run: Train, trained: Callable[[str], Trained]) -> Trained:
+    """The adapter that was trained, trained further."""
+    lora = LoraOptions(r=8, lora_alpha=32, lora_dropout=0.0)
+    return run(further(trained("colqwen2.5"), lora, "again"), N_PAGES)
 
 
-def fields(task: TrainingTask) -> dict[str, Any]:
-    return {name: getattr(task, name) for name in task.__slots__}
+class TestOnTopOfAnAdapter:
+    """As of the published checkpoints, which are adapters."""
+
+    def test_it_begins_where_the_other_ended(self, again: Trained, trained: Callable[[str], Trained]) -> None:
+        first = trained("colqwen2.5").reported.figures("after")
+        before, after = again.reported.figures("before"), again.reported.figures("after")
+        print(first, before, after)
+        assert before == pytest.approx(first, abs=1e-3)
+        assert after["loss"] != pytest.approx(before["loss"], abs=1e-2)
+        assert after["ndcg@10"] > CHANCE_NDCG + 0.15
+
+    def test_both_are_served_as_one_over_the_whole_base(
+        self, again: Trained, trained: Callable[[str], Trained], models_dir: Path
+    ) -> None:
+        first, served = trained("colqwen2.5"), again.serve(models_dir)
+        assert least_cosine(again.model, served) >= 0.9999
+        assert least_cosine(first.model, served) < 0.99
+        config = json.loads((again.result / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == "untrained/colqwen2.5"
+        assert (config["r"], config["lora_alpha"], config["target_modules"]) == (40, 40, TARGETS["colqwen2.5"])
+        assert {file.name for file in again.result.iterdir()} == {file.name for file in first.result.iterdir()}
+
+    def test_merged_it_is_the_same(
+        self, again: Trained, run: Train, trained: Callable[[str], Trained], models_dir: Path
+    ) -> None:
+        merge = again.task.lora.model_copy(update={"merge": True})
+        merged = run(replace(again.task, lora=merge, model_name="again-merged"), N_PAGES)
+        assert not (merged.result / "adapter_config.json").exists()
+        assert least_cosine(merged.serve(models_dir), again.model) >= 0.9999
+
+    def test_a_third_time(self, again: Trained, run: Train, models_dir: Path) -> None:
+        third = run(further(again, LoraOptions(r=4, lora_alpha=4, lora_dropout=0.0), "third"), 24)
+        assert least_cosine(third.model, third.serve(models_dir)) >= 0.9999
+        assert json.loads((third.result / "adapter_config.json").read_text())["r"] == 44
+
+
+def further(first: Trained, lora: LoraOptions, model_name: str) -> TrainingTask:
+    """A job that trains the result of another for an epoch."""
+    options = LEARNING.model_copy(update={"epochs": 1})
+    return replace(first.task, adapter_path=first.result, options=options, lora=lora, model_name=model_name)
 
 
 def save_always(callback: Any, args: Any, state: Any, control: Any, **references: Any) -> None:
