@@ -38,6 +38,12 @@ def recall_at_k(scores: FloatArray, relevant: Relevant, k: int) -> NDArray[np.fl
     return _share(found, n_relevant)
 
 
+def success_at_k(scores: FloatArray, relevant: Relevant, k: int) -> NDArray[np.float64]:
+    """1 for a query with any of its documents among the first `k`, else 0: [n_queries]."""
+    found: NDArray[np.float64] = (_gains(scores, relevant, k).sum(axis=1) > 0).astype(np.float64)
+    return found
+
+
 def expected_ndcg_at_k(n_documents: int, relevant: Relevant, k: int) -> float:
     """Mean nDCG of rankings by chance."""
     discounts = _discounts(min(k, n_documents))

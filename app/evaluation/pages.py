@@ -16,6 +16,7 @@ from app.evaluation.metrics import (
     ndcg_at_k,
     points_at,
     recall_at_k,
+    success_at_k,
 )
 from app.evaluation.report import Row
 from app.evaluation.sets import PageQuery, PageSet, QueryWord
@@ -55,8 +56,10 @@ class PageEvaluation:
     def note(self) -> str:
         return (
             f"{len(self.data.queries):,} queries over {len(self.data.pages):,} pages. `all` leaves out `{UNSEEN}`, "
-            "queries of words that no training page has. Pointing: how often the highest patch of a word's map lies on "
-            "the word or beside it, and how often a random patch would."
+            "queries of words that no training page has. First right: how often the first page is relevant. Recall@1: "
+            "the share of the relevant pages that the first one is, so a query with several cannot reach 1. Pointing: "
+            "how often the highest patch of a word's map lies on the word or beside it, and how often a random patch "
+            "would."
         )
 
     @staticmethod
@@ -66,12 +69,15 @@ class PageEvaluation:
     def evaluate(self, client: ServerClient, model: ServedModel) -> list[Row]:
         """A row for each kind of query, and one for all."""
         scores = self._scores(client, model.name)
-        recalls, gains = recall_at_k(scores, self._relevant(), 1), ndcg_at_k(scores, self._relevant(), DEPTH)
+        relevant = self._relevant()
+        firsts, recalls = success_at_k(scores, relevant, 1), recall_at_k(scores, relevant, 1)
+        gains = ndcg_at_k(scores, relevant, DEPTH)
         words = list(self._pointings(client, model.name))
         return [
             {
                 "model": model.name,
                 "queries": group,
+                "first right": float(firsts[rows].mean()),
                 "recall@1": float(recalls[rows].mean()),
                 f"nDCG@{DEPTH}": float(gains[rows].mean()),
                 **_pointing_cells([word for word in words if word.kind in kinds]),
@@ -86,6 +92,7 @@ class PageEvaluation:
             {
                 "model": "chance",
                 "queries": group,
+                "first right": float(np.mean([len(relevant[row]) for row in rows])) / n_pages,
                 "recall@1": expected_recall_at_k(n_pages, 1),
                 f"nDCG@{DEPTH}": expected_ndcg_at_k(n_pages, [relevant[row] for row in rows], DEPTH),
             }

@@ -41,11 +41,11 @@ CARD = card(
 
 PIECES = ((210, 105), (168, 147), (252, 84))
 STAGES = (
-    Stage(500, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
-    Stage(1200, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
-    Stage(6500, PIECES, n=16, typography=Typography(11, 40)),
-    Stage(8200, ((420, 210), (336, 252), (252, 336)), n=4, typography=Typography(11, 40)),
-    Stage(8800, ((672, 672),), n=1, typography=Typography(11, 40)),
+    Stage(600, PIECES, n=16, typography=Typography(20, 28, n_faces=6)),
+    Stage(1600, PIECES, n=16, typography=Typography(16, 34, n_faces=30)),
+    Stage(9900, PIECES, n=16, typography=Typography(11, 40)),
+    Stage(12100, ((420, 210), (336, 252), (252, 336)), n=4, typography=Typography(11, 40)),
+    Stage(12800, ((672, 672),), n=1, typography=Typography(11, 40)),
 )
 
 

@@ -17,6 +17,7 @@ from app.evaluation.metrics import (
     points_at,
     probed_labels,
     recall_at_k,
+    success_at_k,
     unit_rows,
 )
 
@@ -43,6 +44,10 @@ def test_ndcg_of_more_documents_than_k_reaches_1() -> None:
 
 def test_recall_is_the_share_that_was_found() -> None:
     assert recall_at_k(scores([9, 8, 7, 6]), [{0, 3}], k=2) == pytest.approx([0.5])
+
+
+def test_success_is_to_find_any() -> None:
+    assert success_at_k(scores([9, 8, 7], [7, 8, 9]), [{0, 2}, {1}], k=1) == pytest.approx([1, 0])
 
 
 def test_a_query_without_documents_counts_nothing() -> None:
