@@ -56,7 +56,8 @@ class Engine:
         """Served name of the model for a request.
 
         `requested` is a served name or a checkpoint id (case ignored). Without it: the default text model if
-        it can do what is needed, else the first model of the family `prefer` that can, else the first that can.
+        it can do what is needed, else the first trained model that can, of the family `prefer` if possible, else an
+        untrained one.
         Raises `ModelNotFoundError`, `UnsupportedTaskError`; both name the models to choose from.
         """
         configs = self._registry.configs()
@@ -67,6 +68,8 @@ class Engine:
             raise UnsupportedTaskError("No model served here can do this; the models file lists those that are.")
         wishes = (
             [c for c in able if c.name == self._default_text],
+            [c for c in able if c.trained and c.family == prefer],
+            [c for c in able if c.trained],
             [c for c in able if c.family == prefer],
             able,
         )

@@ -16,7 +16,9 @@ language model passes everything through: it was not trained."""
 
 LIMITS = """A demonstration: it finds common English words in print, colours and simple shapes, and shows where they
 are. It knows no meaning, so it does not find a synonym, nor the answer to a question that is worded otherwise than the
-page. It is no match for the model whose file format it has."""
+page. Words that its tokenizer does not have whole (`unseen` ones it has) are looked for piece by piece and mostly
+missed, and so is small print, below 14 pixels an em as the model sees it. It is no match for the model whose file
+format it has."""
 
 
 def card(name: str, family: str, original: str, architecture: str, seed: int) -> Card:

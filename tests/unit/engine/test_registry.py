@@ -22,7 +22,7 @@ from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.engine.registry import ModelRegistry, ModelState
 from app.families.base import Checkpoint
-from tests.unit.engine.scripted import ScriptedModel
+from tests.unit.engine.scripted import ScriptedModel, info
 
 METRICS = EngineMetrics()
 A, B, C = (ModelConfig(name, "e5", f"org/{name}") for name in "abc")
@@ -152,6 +152,35 @@ async def test_a_model_larger_than_the_budget_is_a_clear_error(loader: ScriptedL
     await registry.close()
 
 
+class OverABase(ScriptedLoader):
+    """`b` takes ten bytes over `a`, which it brings along where it is not in memory."""
+
+    def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
+        base = self.models.get("a")
+        is_loaded = base is not None and not base.closed
+        return 100 if config == A else 10 if is_loaded else 110
+
+    def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
+        runner = super().load(config, checkpoint, metrics)
+        self.models["b" if config == B else "a"].info = info(10 if config == B else 100)
+        return runner
+
+
+async def test_an_adapter_over_a_loaded_base_needs_room_for_itself_alone(threads: PrepareThreads) -> None:
+    registry = ModelRegistry([A, B], OverABase(threads), METRICS, memory_budget_bytes=110)
+    await touch(registry, "a", "b")
+    assert states(registry) == {"a": "ready", "b": "ready"}
+    await registry.close()
+
+
+async def test_a_base_that_had_to_make_room_is_needed_again(threads: PrepareThreads) -> None:
+    registry = ModelRegistry([A, B], OverABase(threads), METRICS, memory_budget_bytes=105)
+    await touch(registry, "a")
+    with pytest.raises(ModelLoadError, match="MEMORY_BUDGET_MB"):
+        await touch(registry, "b")
+    await registry.close()
+
+
 async def test_two_models_that_evict_each_other_both_answer(loader: ScriptedLoader) -> None:
     registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=100)
     await asyncio.wait_for(asyncio.gather(*(touch(registry, *"ab" * 3) for _ in range(4))), timeout=20)
@@ -256,6 +285,14 @@ def test_pick(
 ) -> None:
     engine = Engine(ModelRegistry(CONFIGS, loader, METRICS), threads, METRICS, default_text="e5")
     assert engine.pick(requested, *needs, prefer=prefer) == picked
+
+
+def test_pick_takes_a_trained_model_first(loader: ScriptedLoader, threads: PrepareThreads) -> None:
+    untrained = ModelConfig("random", "colpali", "random", trained=False)
+    other = ModelConfig("learned", "colqwen2", "learned")
+    engine = Engine(ModelRegistry([untrained, other], loader, METRICS), threads, METRICS)
+    assert engine.pick(None, PAGES, prefer="colpali") == "learned"
+    assert engine.pick("random", PAGES) == "random"
 
 
 def test_pick_names_the_models_that_can(loader: ScriptedLoader, threads: PrepareThreads) -> None:
