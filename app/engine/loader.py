@@ -17,8 +17,10 @@ from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
+from app.families.adapter_files import base_key, shared_part
 from app.families.base import Checkpoint, EmbeddingModel, LoadOptions
 from app.families.catalog import load_class
+from app.families.shared_bases import SharedBases
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class CheckpointLoader:
         self._dtype = dtype
         self._limits = limits
         self._threads = threads
+        self._bases = SharedBases()
         # transformers imports its modules on first use, in circles that two threads at once find half done,
         # and sets torch's process-wide default dtype while it builds a model.
         self._one_at_a_time = threading.Lock()
@@ -63,16 +66,19 @@ class CheckpointLoader:
         return ModelRunner(config.name, model, self._limits, self._threads, metrics)
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
-        """Bytes of all weights in the dtype they will have."""
-        folders = [checkpoint.path, *([checkpoint.base] if checkpoint.base else [])]
+        """Bytes of all weights in the dtype they will have, but those that are in memory for another model."""
         with _load_errors(config):
-            n_numbers = sum(_n_numbers(file) for folder in folders for file in folder.glob("*.safetensors"))
-            return n_numbers * BYTES_A_NUMBER[self._options(config).dtype]
+            options = self._options(config)
+            part = shared_part(checkpoint, options)
+            is_loaded = base_key(config.family, part, options) in self._bases
+            folders = {checkpoint.path, checkpoint.base} - ({part.path, part.base} if is_loaded else {None})
+            files = (file for folder in folders if folder for file in folder.glob("*.safetensors"))
+            return sum(map(_n_numbers, files)) * BYTES_A_NUMBER[options.dtype]
 
     def _options(self, config: ModelConfig) -> LoadOptions:
         device = resolve_device(config.device or self._device)
         dtype = resolve_dtype(config.dtype or self._dtype, device)
-        return LoadOptions(device=device, dtype=dtype, backend=config.backend)
+        return LoadOptions(device=device, dtype=dtype, backend=config.backend, bases=self._bases)
 
 
 def warm_up(model: EmbeddingModel) -> None:

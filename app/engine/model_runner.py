@@ -96,7 +96,7 @@ class ModelRunner:
 
     def usage(self) -> ModelUsage:
         return ModelUsage(
-            memory_bytes=self.model.info.memory_bytes,
+            memory_bytes=self.model.memory_bytes,
             n_items=self._n_items,
             queue_lengths={"queries": self._queries.n_waiting(), "bulk": self._bulk.n_waiting()},
         )

@@ -5,7 +5,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -42,7 +42,7 @@ class ModelStatus:
     config: ModelConfig
     state: ModelState
     info: ModelInfo | None = None
-    """None until it is loaded."""
+    """None until it is loaded. Weights that several models share are counted with one of them."""
     error: str | None = None
     """Why the last load failed."""
 
@@ -57,7 +57,7 @@ class Loader(Protocol):
         """Read it into memory and put it into service."""
 
     def memory_needed(self, config: ModelConfig, checkpoint: Checkpoint) -> int:
-        """Estimate of the bytes that loading it takes."""
+        """Estimate of the bytes that loading it now takes."""
 
 
 class ModelRegistry:
@@ -98,7 +98,7 @@ class ModelRegistry:
         return ModelStatus(
             config=slot.config,
             state=self._state(slot),
-            info=runner.model.info if runner else None,
+            info=replace(runner.model.info, memory_bytes=runner.model.memory_bytes) if runner else None,
             error=slot.error,
         )
 
@@ -214,6 +214,8 @@ class ModelRegistry:
         checkpoint = await in_daemon_thread(lambda: self._loader.fetch(config))
         async with self._entrance:
             await self._make_room(slot, self._loader.memory_needed(config, checkpoint))
+            # The base that it was to share may have had to leave.
+            await self._make_room(slot, self._loader.memory_needed(config, checkpoint))
             stay.runner = await in_daemon_thread(lambda: self._loader.load(config, checkpoint, self._metrics))
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
@@ -229,7 +231,8 @@ class ModelRegistry:
             raise ModelLoadError(
                 f"The model {newcomer.config.name} takes about {n_bytes >> 20} MB, more than MEMORY_BUDGET_MB allows."
             )
-        others = [slot for slot in self._slots.values() if slot.memory_bytes and slot is not newcomer]
+        # Also those that take nothing now: the weights they share are theirs once those before them are gone.
+        others = [slot for slot in self._slots.values() if slot.runners and slot is not newcomer]
         for slot in sorted(others, key=lambda slot: slot.last_used):
             if sum(slot.memory_bytes for slot in self._slots.values()) + n_bytes <= self._budget:
                 return

@@ -23,7 +23,7 @@ class Stay:
 
     @property
     def memory_bytes(self) -> int:
-        return self.runner.model.info.memory_bytes if self.runner else 0
+        return self.runner.model.memory_bytes if self.runner else 0
 
     @contextmanager
     def claim(self) -> Iterator[None]:

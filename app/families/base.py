@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from app.core.errors import UnsupportedTaskError
 from app.core.types import NO_LIMITS, Embedding, ImageInput, ImageLimits, Modality, Output, PatchGrid, TextInput
+from app.families.shared_bases import SharedBases
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,6 +67,8 @@ class LoadOptions:
     """`float32`, `bfloat16`, `float16`, `int8`"""
     backend: str = "auto"
     """`torch`, `onnxruntime`; auto: the fastest for the model on its device"""
+    bases: SharedBases = field(default_factory=SharedBases, compare=False, repr=False)
+    """What other models have in memory already. The default shares with none."""
 
 
 class Padding(StrEnum):
@@ -89,7 +92,7 @@ class ModelInfo:
     device: str
     dtype: str
     memory_bytes: int
-    """Bytes that its weights and buffers take on the device."""
+    """Bytes that its weights and buffers take on the device, with those of a base that it shares."""
     backend: str = "torch"
     """What computes: `torch` or `onnxruntime`"""
     attention: str = "sdpa"
@@ -123,6 +126,11 @@ class EmbeddingModel(ABC):
 
     spec: ClassVar[FamilySpec]
     info: ModelInfo
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that it takes now, a base that several models share being counted with one of them. Of any thread."""
+        return self.info.memory_bytes
 
     @classmethod
     @abstractmethod

@@ -5,7 +5,7 @@ The reference is FlagEmbedding's `BGEM3FlagModel`, whose arithmetic this follows
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from app.core.errors import ModelLoadError
 from app.core.types import Embedding, FloatArray, IntArray, MultiVectorEmbedding, Output, SparseEmbedding, TextInput
 from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG
-from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens
+from app.families.text_encoder import ServedEncoder, TextEncoderModel, max_tokens, open_served
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import to_numpy
 
@@ -49,12 +49,12 @@ class BgeM3Model(TextEncoderModel):
             sparse_linear=load_head(checkpoint, "sparse_linear", options),
             colbert_linear=load_head(checkpoint, "colbert_linear", options),
         )
-        encoder = load_encoder(cls.spec, checkpoint, options)
+        encoder = open_served(cls.spec, checkpoint, options)
         limit = max_tokens(encoder.config, CONTEXT_LENGTH)
         return cls(encoder, heads, options, limit, TextTokenizer.load(checkpoint, limit))
 
     def __init__(
-        self, encoder: Any, heads: BgeM3Heads, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
+        self, encoder: ServedEncoder, heads: BgeM3Heads, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
     ) -> None:
         super().__init__(encoder, heads, options, max_tokens, tokenizer)
         self._without_weight = tokenizer.ids_of(WITHOUT_WEIGHT)

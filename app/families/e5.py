@@ -17,7 +17,7 @@ from app.core.types import Embedding, Role, TextInput
 from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG
 from app.families.files import read_json
-from app.families.text_encoder import TextEncoderModel, load_encoder, max_tokens
+from app.families.text_encoder import TextEncoderModel, max_tokens, open_served
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import to_numpy
 
@@ -36,7 +36,7 @@ class E5Model(TextEncoderModel):
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         folder = checkpoint.base or checkpoint.path
         require_mean_pooling(folder)
-        encoder = load_encoder(cls.spec, checkpoint, options)
+        encoder = open_served(cls.spec, checkpoint, options)
         limit = max_tokens(encoder.config, _trained_length(folder))
         return cls(encoder, nn.Module(), options, limit, TextTokenizer.load(checkpoint, limit))
 

@@ -1,19 +1,19 @@
 """The ways to run a BERT-like encoder, and which of them suits a model on its device."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from torch import Tensor
 
 from app.core.errors import ModelLoadError
+from app.families.adapter_files import INT8
 from app.families.base import LoadOptions, Padding
+from app.families.low_rank import Adapter
 from app.families.onednn import pack_linears
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
-
-INT8 = "int8"
 
 
 class EncoderRunner(Protocol):
@@ -28,6 +28,12 @@ class EncoderRunner(Protocol):
         """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32.
 
         Result i belongs to text i and does not depend on the others.
+        """
+
+    def adapted(self, adapter: Adapter) -> Self:
+        """The same encoder with a LoRA adapter, over the same weights; its `memory_bytes` are what the adapter adds.
+
+        Names are those of the encoder that was opened. Raises `ModelLoadError`.
         """
 
 

@@ -1,8 +1,9 @@
 """Runs a BERT-like encoder with ONNX Runtime on a CPU: docs/decisions/0009-onnx-runtime.md."""
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from app.families import onnx_graph
 from app.families.base import Padding
+from app.families.low_rank import Adapter, require_fit
 from app.families.token_positions import padding_id, token_positions
 
 LONG_TEXT = 1024
@@ -22,6 +24,10 @@ in memory."""
 PAD_TO = 32
 """Texts are padded to a multiple of it. Sums over the padded length are then made in the same order whatever else is in
 the batch, so that the vectors are the same to the last bit."""
+
+
+ERRORS_ONLY = 3
+"""Of ONNX Runtime's levels of logging."""
 
 
 class OnnxEncoder:
@@ -39,11 +45,25 @@ class OnnxEncoder:
         graph = onnx_graph.encoder_graph(encoder, int8=int8)
         self.memory_bytes = sum(array.nbytes for array in graph.weights.values())
         self._session = _session(graph)
+        self._adaptable = graph.adaptable
+        self._adapter: dict[str, NDArray[Any]] = {}
         encoder.to("meta")
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
         return [states for batch in _batches(texts) for states in self._run(batch)]
+
+    def adapted(self, adapter: Adapter) -> Self:
+        """The same session, which gets the adapter's weights with each batch. Raises `ModelLoadError`."""
+        require_fit(adapter, self._adaptable)
+        runner = copy.copy(self)
+        runner._adapter = {
+            name: array
+            for layer, low_rank in adapter.items()
+            for name, array in onnx_graph.adapter_inputs(layer, low_rank).items()
+        }
+        runner.memory_bytes = sum(array.nbytes for array in runner._adapter.values())
+        return runner
 
     def _run(self, texts: Sequence[Tensor]) -> tuple[Tensor, ...]:
         lengths = torch.tensor([len(ids) for ids in texts])
@@ -62,7 +82,7 @@ class OnnxEncoder:
             onnx_graph.MASK: mask.int(),
             onnx_graph.LONG: torch.tensor(is_long),
         }
-        hidden = self._compute({name: tensor.numpy() for name, tensor in inputs.items()})
+        hidden = self._compute({name: tensor.numpy() for name, tensor in inputs.items()} | self._adapter)
         return torch.split(torch.from_numpy(hidden), lengths.tolist())
 
     def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -79,6 +99,8 @@ def _session(graph: onnx_graph.EncoderGraph) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     # A pattern is kept for every shape of input that has been seen: memory that grows with the variety of texts.
     options.enable_mem_pattern = False
+    # It warns of every default value, which the adapters' inputs have.
+    options.log_severity_level = ERRORS_ONLY
     # Threads that wait for the next batch would keep the cores from the rest of the server.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.weights.values()]

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
+
+from app.families.low_rank import LowRank
 
 OPSET, CONTRIB = 17, "com.microsoft"
 
@@ -22,6 +24,10 @@ IDS, POSITIONS, ROWS, PLACES, MASK, LONG = "ids", "positions", "rows", "places",
 long text that is alone. Indices are int64."""
 HIDDEN = "hidden"
 """Output: [n_tokens, dim] float32."""
+DOWN, UP, IS_ADAPTED = ".down", ".up", ".is_adapted"
+"""Behind a linear layer's name: inputs for a LoRA adapter, [n_groups, in_features, RANK_GROUP] and [rank,
+out_features], and whether there is one. They may be left out."""
+RANK_GROUP = 16
 
 INT8_WEIGHTS, INT8_TOKENS = 63, 127
 """Steps to each side of zero. Weights keep to 7 bits: processors without VNNI add two products of 8 bits in 16 bits."""
@@ -39,6 +45,8 @@ class EncoderGraph:
     weights: dict[str, NDArray[Any]] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     """Small arrays that stand in the graph itself."""
+    adaptable: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Linear layers that LoRA adapters can be put on while it runs: (out_features, in_features) by name."""
     _quantized: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def model(self) -> ModelProto:
@@ -52,8 +60,11 @@ class EncoderGraph:
             helper.make_tensor_value_info(LONG, TensorProto.BOOL, []),
         ]
         output = helper.make_tensor_value_info(HIDDEN, TensorProto.FLOAT, ["n_tokens", None])
+        no_adapter = [array for name, shape in self.adaptable.items() for array in _no_adapter(name, *shape)]
+        inputs += [_input_with_default(array) for array in no_adapter]
         arrays = [_external(name, array) for name, array in self.weights.items()]
         arrays += [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
+        arrays += no_adapter
         graph = helper.make_graph(self.nodes, "encoder", inputs, [output], arrays)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -78,13 +89,29 @@ class EncoderGraph:
         """[n, in_features] -> [n, out_features]"""
         bias = self.weight(f"{name}.bias", layer.bias)
         if not self.int8:
-            return self.op("Gemm", x, self.weight(f"{name}.weight", layer.weight), bias, transB=1)
+            weight = self.weight(f"{name}.weight", layer.weight)
+            self.adaptable[name] = layer.out_features, layer.in_features
+            return self.op("Gemm", x, weight, self._bias_or_adapter(x, bias, name), transB=1)
         scales = layer.weight.abs().amax(dim=1).clamp(min=TINY) / INT8_WEIGHTS
         steps = (layer.weight / scales[:, None]).round().char().T.contiguous()
         weight, by_output = self.weight(f"{name}.weight", steps), self.weight(f"{name}.scales", scales)
         tokens, by_token = self.quantized(x)
         product = self.op("MatMulIntegerToFloat", tokens, weight, self._one(), by_output, self._zero(), domain=CONTRIB)
         return self.op("Add", self.op("Mul", product, by_token), bias)
+
+    def _bias_or_adapter(self, x: str, bias: str, name: str) -> str:
+        """What a product of `x` is added to: [out_features], or with an adapter [n, out_features]."""
+        without = _branch(f"{name}.plain", [helper.make_node("Identity", [bias], [f"{name}.plain"])])
+        with_adapter = _branch(
+            f"{name}.adapted",
+            [
+                helper.make_node("MatMul", [x, name + DOWN], [f"{name}.groups"]),
+                helper.make_node("Transpose", [f"{name}.groups"], [f"{name}.by_token"], perm=[1, 0, 2]),
+                helper.make_node("Flatten", [f"{name}.by_token"], [f"{name}.low"], axis=1),
+                helper.make_node("Gemm", [f"{name}.low", name + UP, bias], [f"{name}.adapted"]),
+            ],
+        )
+        return self.op("If", name + IS_ADAPTED, then_branch=with_adapter, else_branch=without)
 
     def quantized(self, x: str) -> tuple[str, str]:
         """[n, width] as uint8 around 128, and the scale of each row: [n, 1]. Computed once for every `x`."""
@@ -117,6 +144,20 @@ class EncoderGraph:
         return self.constant("int8_zero", 128, np.uint8)
 
 
+def adapter_inputs(layer: str, low_rank: LowRank) -> dict[str, NDArray[Any]]:
+    """What the graph reads when an adapter is put on one of its layers.
+
+    Its rank is cut into groups, because a product as narrow as one sums up in the same order however many tokens there
+    are. In wider ones ONNX Runtime divides the columns between threads when tokens are few, and then sums otherwise.
+    """
+    padding = -len(low_rank.down) % RANK_GROUP
+    down = np.pad(low_rank.down.numpy(), ((0, padding), (0, 0)))
+    up = np.pad(low_rank.up.numpy(), ((0, 0), (0, padding)))
+    groups = down.reshape(-1, RANK_GROUP, down.shape[1]).transpose(0, 2, 1)
+    values = {DOWN: groups, UP: up.T, IS_ADAPTED: np.array(True)}
+    return {layer + suffix: np.ascontiguousarray(value) for suffix, value in values.items()}
+
+
 def encoder_graph(encoder: Any, *, int8: bool = False) -> EncoderGraph:
     """The graph of transformers' `BertModel` or `XLMRobertaModel` with the exact GELU, in float32.
 
@@ -127,7 +168,7 @@ def encoder_graph(encoder: Any, *, int8: bool = False) -> EncoderGraph:
     hidden = _embeddings(graph, encoder.embeddings)
     flat = graph.constant("flat", [-1, dim], np.int64)
     for number, layer in enumerate(encoder.encoder.layer):
-        hidden = _layer(graph, layer, f"layer.{number}", hidden, flat)
+        hidden = _layer(graph, layer, f"encoder.layer.{number}", hidden, flat)
     graph.nodes[-1].output[0] = HIDDEN
     return graph
 
@@ -141,19 +182,21 @@ def _embeddings(graph: EncoderGraph, embeddings: Any) -> str:
 
 
 def _layer(graph: EncoderGraph, layer: Any, name: str, hidden: str, flat: str) -> str:
+    """[n_tokens, dim] -> the same. Linear layers are called what they are called in the encoder."""
     attention = layer.attention.self
     query, key, value = (
-        graph.op("Gather", graph.linear(hidden, getattr(attention, part), f"{name}.{part}"), ROWS)
+        graph.op("Gather", graph.linear(hidden, getattr(attention, part), f"{name}.attention.self.{part}"), ROWS)
         for part in ("query", "key", "value")
     )
     padded = graph.attention(query, key, value, attention.num_attention_heads)
     attended = graph.op("Gather", graph.op("Reshape", padded, flat), PLACES)
-    attended = graph.linear(attended, layer.attention.output.dense, f"{name}.attended")
+    attended = graph.linear(attended, layer.attention.output.dense, f"{name}.attention.output.dense")
     hidden = graph.layer_norm(
-        graph.op("Add", attended, hidden), layer.attention.output.LayerNorm, f"{name}.attended.norm"
+        graph.op("Add", attended, hidden), layer.attention.output.LayerNorm, f"{name}.attention.output.norm"
     )
-    inner = graph.op("Gelu", graph.linear(hidden, layer.intermediate.dense, f"{name}.inner"), domain=CONTRIB)
-    outer = graph.linear(inner, layer.output.dense, f"{name}.outer")
+    inner = graph.linear(hidden, layer.intermediate.dense, f"{name}.intermediate.dense")
+    inner = graph.op("Gelu", inner, domain=CONTRIB)
+    outer = graph.linear(inner, layer.output.dense, f"{name}.output.dense")
     return graph.layer_norm(graph.op("Add", outer, hidden), layer.output.LayerNorm, f"{name}.norm")
 
 
@@ -161,6 +204,25 @@ def _attention_branch(name: str, inputs: Sequence[str], n_heads: int) -> GraphPr
     node = helper.make_node("MultiHeadAttention", list(inputs), [name], domain=CONTRIB, num_heads=n_heads)
     output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n_texts", "longest", None])
     return helper.make_graph([node], name, [], [output])
+
+
+def _branch(name: str, nodes: Sequence[NodeProto]) -> GraphProto:
+    """Of an `If`: its last node's output, of any shape."""
+    output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    return helper.make_graph(nodes, name, [], [output])
+
+
+def _no_adapter(layer: str, out_features: int, in_features: int) -> list[TensorProto]:
+    """Default values of `adapter_inputs`; only the last one is ever read."""
+    down, up = np.zeros((0, in_features, RANK_GROUP), np.float32), np.zeros((0, out_features), np.float32)
+    values = {DOWN: down, UP: up, IS_ADAPTED: np.array(False)}
+    return [numpy_helper.from_array(value, layer + suffix) for suffix, value in values.items()]
+
+
+def _input_with_default(default: TensorProto) -> ValueInfoProto:
+    """The number of groups, or the rank, is free; the other sizes are the default's."""
+    shape = [None, *default.dims[1:]] if default.dims else []
+    return helper.make_tensor_value_info(default.name, default.data_type, shape)
 
 
 def _external(name: str, array: NDArray[Any]) -> TensorProto:

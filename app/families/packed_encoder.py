@@ -4,17 +4,21 @@ All tokens of a batch lie behind each other in one [n_tokens, dim] matrix; only 
 time. The forward pass of transformers is the reference.
 """
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from app.families.base import Padding
+from app.families.low_rank import Adapter, LowRank, joined, memory_of, with_adapter
 from app.families.token_positions import padding_id, token_positions
 from app.families.torch_model import cat_to_device, memory_bytes
 from app.families.varlen_attention import Bounds, VarlenAttention
+
+PROJECTIONS = ("query", "key", "value")
 
 Attend = Callable[[Tensor], Tensor]
 """Query, key and value [n_tokens, 3, n_heads, head_dim] to [n_tokens, n_heads, head_dim], each text by itself."""
@@ -52,6 +56,14 @@ class PackedEncoder:
             hidden = self._layer(layer, hidden, attend)
         return list(torch.split(hidden.float(), lengths))
 
+    def adapted(self, adapter: Adapter) -> Self:
+        """The same encoder with a LoRA adapter, over the same weights. Raises `ModelLoadError`."""
+        runner = copy.copy(self)
+        adapter = _with_joined_projections(adapter)
+        runner._encoder = with_adapter(self._encoder, adapter)
+        runner.memory_bytes = memory_of(adapter)
+        return runner
+
     def _layer(self, layer: Any, hidden: Tensor, attend: Attend) -> Tensor:
         attention = layer.attention
         parts = attention.self.query_key_value(hidden).view(len(hidden), 3, -1, self._head_dim)
@@ -78,10 +90,20 @@ def _attend(text: Tensor) -> Tensor:
 
 def _join_projections(attention: Any) -> None:
     """One product for query, key and value in place of three."""
-    parts = (attention.query, attention.key, attention.value)
+    parts = [getattr(attention, name) for name in PROJECTIONS]
     dim, width = parts[0].in_features, sum(part.out_features for part in parts)
     joined = nn.Linear(dim, width, device="meta")
     joined.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
     joined.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
     attention.query_key_value = joined
     del attention.query, attention.key, attention.value
+
+
+def _with_joined_projections(adapter: Adapter) -> dict[str, LowRank]:
+    """What it adds to queries, keys and values as one addition to the layer that computes all three."""
+    attentions = {name.rpartition(".")[0] for name in adapter if name.endswith(PROJECTIONS)}
+    others = {name: low_rank for name, low_rank in adapter.items() if name.rpartition(".")[0] not in attentions}
+    return others | {
+        f"{attention}.query_key_value": joined([adapter.get(f"{attention}.{part}") for part in PROJECTIONS])
+        for attention in attentions
+    }

@@ -1,13 +1,15 @@
 """Runs an encoder as transformers does: every text padded to the longest of its batch."""
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from app.families.base import Padding
+from app.families.low_rank import Adapter, memory_of, with_adapter
 from app.families.torch_model import memory_bytes, to_device
 
 
@@ -31,3 +33,10 @@ class PaddedEncoder:
         inputs = {"input_ids": to_device(ids, device), "attention_mask": to_device(mask.long(), device)}
         states = self._encoder(**inputs).last_hidden_state.float()
         return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]
+
+    def adapted(self, adapter: Adapter) -> Self:
+        """The same encoder with a LoRA adapter, over the same weights. Raises `ModelLoadError`."""
+        runner = copy.copy(self)
+        runner._encoder = with_adapter(self._encoder, adapter)
+        runner.memory_bytes = memory_of(adapter)
+        return runner

@@ -15,9 +15,10 @@ from app.core.types import ImageLimits, PatchGrid
 from app.families.base import ModelInfo, Prepared
 from app.families.pixels import patches
 from app.families.qwen_vision import fuse_rms_norms, use_varlen_attention
+from app.families.shared_bases import Share
 from app.families.torch_model import cat_to_device, to_device, torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
-from app.families.visual_model import VisualModel, pad_left
+from app.families.visual_model import SharedModule, VisualModel, pad_left
 
 MAX_VISUAL_TOKENS = 768
 """Most image tokens a page, as the published ColQwen checkpoints were trained."""
@@ -46,12 +47,22 @@ class QwenVisualModel(VisualModel):
     before_image = "<|im_start|>user\n<|vision_start|>"
     after_image = "<|vision_end|>Describe the image.<|im_end|><|endoftext|>"
 
-    def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
-        module.visual.patch_embed = image_patch_embedding(module.visual.patch_embed.proj)
+    def __init__(
+        self,
+        module: Any,
+        info: ModelInfo,
+        tokenizer: Tokenizer,
+        image_processor: Any,
+        share: Share[SharedModule] | None = None,
+    ) -> None:
         image_processor = _capped(image_processor)
         if info.device.startswith("cuda"):
             info = _made_for_gpu(module, info, image_processor.size["longest_edge"] // image_processor.patch_size**2)
-        super().__init__(module, info, tokenizer, image_processor)
+        super().__init__(module, info, tokenizer, image_processor, share)
+
+    @classmethod
+    def simplify(cls, module: Any) -> None:
+        module.visual.patch_embed = image_patch_embedding(module.visual.patch_embed.proj)
 
     def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
         least, most = self._image_processor.size["shortest_edge"], self._most_pixels(limits)

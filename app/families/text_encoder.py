@@ -1,7 +1,7 @@
 """What E5 and BGE-M3 share: an XLM-RoBERTa or BERT encoder over texts of unequal length."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,11 +9,14 @@ from transformers import BertModel, XLMRobertaModel
 
 from app.core.errors import ModelLoadError
 from app.core.types import Output
+from app.families.adapter_files import INT8, base_key, shared_part
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
-from app.families.encoders import INT8, open_encoder
+from app.families.encoders import EncoderRunner, open_encoder
 from app.families.files import read_json
+from app.families.low_rank import read_adapter
 from app.families.onednn import pack_linears
 from app.families.pretrained import load_pretrained
+from app.families.shared_bases import Share
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import TorchModel, memory_bytes
 
@@ -43,27 +46,56 @@ ENCODERS = {"xlm-roberta": XLMRobertaEncoder, "bert": BertEncoder}
 """By `model_type` in `config.json`."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenEncoder:
+    """An encoder in memory, for every model that uses its weights."""
+
+    config: Any
+    runner: EncoderRunner
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.runner.memory_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServedEncoder:
+    """One model's encoder: that of its base, with an adapter if it has one."""
+
+    runner: EncoderRunner
+    share: Share[OpenEncoder]
+
+    @property
+    def config(self) -> Any:
+        return self.share.weights.config
+
+    @property
+    def memory_bytes(self) -> int:
+        """With those of the base."""
+        base = self.share.weights
+        return base.memory_bytes + (self.runner.memory_bytes if self.runner is not base.runner else 0)
+
+
 class TextEncoderModel(TorchModel):
     """A model that reads text with an encoder; families make their vectors of its hidden states with `heads`."""
 
     def __init__(
-        self, encoder: Any, heads: nn.Module, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
+        self, encoder: ServedEncoder, heads: nn.Module, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
     ) -> None:
-        """`encoder` is used up: its weights go into the form in which they are computed with."""
-        config, heads_bytes = encoder.config, memory_bytes(heads)
-        self._runner = open_encoder(encoder, options)
+        heads_bytes = memory_bytes(heads)
+        self._runner = encoder.runner
         pack_linears(heads)
         info = ModelInfo(
-            dim=config.hidden_size,
+            dim=encoder.config.hidden_size,
             max_tokens=max_tokens,
             device=options.device,
             dtype=options.dtype,
-            memory_bytes=self._runner.memory_bytes + heads_bytes,
+            memory_bytes=encoder.memory_bytes + heads_bytes,
             backend=self._runner.backend,
             attention=self._runner.attention,
             padding=self._runner.padding,
         )
-        super().__init__(heads, info)
+        super().__init__(heads, info, encoder.share)
         self.tokenizer = tokenizer
 
     def close(self) -> None:
@@ -85,6 +117,19 @@ class TextEncoderModel(TorchModel):
         return self._runner([item.inputs["input_ids"] for item in batch])
 
 
+def open_served(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> ServedEncoder:
+    """The checkpoint's encoder, over weights that are in memory already if another model has them.
+
+    In int8 an adapter is merged into a copy of its base. Raises `ModelLoadError`.
+    """
+    part = shared_part(checkpoint, options)
+    share = options.bases.share(base_key(spec.name, part, options), lambda: _open(spec, part, options))
+    runner = share.weights.runner
+    if part != checkpoint:
+        runner = runner.adapted(read_adapter(checkpoint.path, {}, options))
+    return ServedEncoder(runner, share)
+
+
 def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Any:
     """The checkpoint's transformer on its device, in float32 if it is to compute in int8. Raises `ModelLoadError`."""
     config = read_json((checkpoint.base or checkpoint.path) / "config.json")
@@ -102,6 +147,12 @@ def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions)
         key_mapping={},
         may_be_unexpected=NOT_NEEDED,
     )
+
+
+def _open(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> OpenEncoder:
+    encoder = load_encoder(spec, checkpoint, options)
+    # The encoder is used up: its weights go into the form in which they are computed with.
+    return OpenEncoder(encoder.config, open_encoder(encoder, options))
 
 
 def max_tokens(config: Any, context_length: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding, FloatArray
 from app.families.base import EmbeddingModel, LoadOptions, ModelInfo, Prepared
+from app.families.shared_bases import HasMemory, Share
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,9 +30,16 @@ class TorchModel(EmbeddingModel):
     A family loads its module, calls `super().__init__` with it and implements `forward_batch`.
     """
 
-    def __init__(self, module: nn.Module, info: ModelInfo) -> None:
+    def __init__(self, module: nn.Module, info: ModelInfo, share: Share[HasMemory] | None = None) -> None:
+        """`share` is of the weights that other models may use, too; `info.memory_bytes` counts them."""
         self.module = module
         self.info = info
+        self._share = share
+        self._own_bytes = info.memory_bytes - (share.weights.memory_bytes if share else 0)
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._own_bytes + (self._share.memory_bytes if self._share else 0)
 
     @abstractmethod
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
@@ -50,6 +58,8 @@ class TorchModel(EmbeddingModel):
 
     def close(self) -> None:
         del self.module
+        if self._share is not None:
+            self._share.close()
         free_cached_memory(self.info.device)
 
 

@@ -23,10 +23,13 @@ from app.core.types import (
     Role,
     TextInput,
 )
+from app.families.adapter_files import base_key, shared_part
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.low_rank import copy_sharing_weights, memory_of, read_adapter, with_adapter
 from app.families.onednn import pack_linears
 from app.families.pixels import Normalization, resize
 from app.families.pretrained import ids_of, load_image_processor, load_pretrained, load_tokenizer
+from app.families.shared_bases import Share
 from app.families.torch_model import TorchModel, choose_attention, memory_bytes, to_device, to_numpy
 
 PROJECTION_DIM = 128
@@ -52,6 +55,18 @@ class Content:
     grid: PatchGrid | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SharedModule:
+    """A module in memory, for every model that uses its weights; it computes nothing itself."""
+
+    module: Any
+    memory_bytes: int
+
+    def copy(self) -> Any:
+        """A module around the same weights, which its model may change."""
+        return copy_sharing_weights(self.module)
+
+
 class VisualModel(TorchModel):
     """A vision-language model whose last hidden states are projected to one unit vector a token."""
 
@@ -67,8 +82,15 @@ class VisualModel(TorchModel):
     before_image: ClassVar[str] = ""
     after_image: ClassVar[str]
 
-    def __init__(self, module: Any, info: ModelInfo, tokenizer: Tokenizer, image_processor: Any) -> None:
-        super().__init__(module, info)
+    def __init__(
+        self,
+        module: Any,
+        info: ModelInfo,
+        tokenizer: Tokenizer,
+        image_processor: Any,
+        share: Share[SharedModule] | None = None,
+    ) -> None:
+        super().__init__(module, info, share)
         if image_processor.resample != Image.Resampling.BICUBIC:
             raise ModelLoadError("The checkpoint's image processor resizes with another filter than bicubic.")
         self._tokenizer = tokenizer
@@ -84,29 +106,65 @@ class VisualModel(TorchModel):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        model = cls.load_unpacked(checkpoint, options)
-        pack_linears(model.module)
-        return model
+        part = shared_part(checkpoint, options)
+        share = options.bases.share(base_key(cls.spec.name, part, options), lambda: cls._read_packed(part, options))
+        base = share.weights
+        if part == checkpoint:
+            return cls._made(base.copy(), base.memory_bytes, checkpoint, options, share)
+        adapter = read_adapter(checkpoint.path, cls.key_mapping, options)
+        n_bytes = base.memory_bytes + memory_of(adapter)
+        return cls._made(with_adapter(base.module, adapter), n_bytes, checkpoint, options, share)
 
     @classmethod
     def load_unpacked(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         """As `load`, with linear layers that adapters can be put on and that gradients go through."""
+        module = cls._read(checkpoint, options)
+        return cls._made(module, memory_bytes(module), checkpoint, options)
+
+    @classmethod
+    def _read(cls, checkpoint: Checkpoint, options: LoadOptions) -> Any:
+        """The checkpoint's module on its device, an adapter merged into it."""
         attention = cls.attention(options)
         module = load_pretrained(cls.module_class, checkpoint, options, attention, cls.key_mapping)
+        cls.simplify(module)
+        return module
+
+    @classmethod
+    def _read_packed(cls, checkpoint: Checkpoint, options: LoadOptions) -> SharedModule:
+        module = cls._read(checkpoint, options)
+        n_bytes = memory_bytes(module)
+        pack_linears(module)
+        return SharedModule(module, n_bytes)
+
+    @classmethod
+    def _made(
+        cls,
+        module: Any,
+        n_bytes: int,
+        checkpoint: Checkpoint,
+        options: LoadOptions,
+        share: Share[SharedModule] | None = None,
+    ) -> Self:
+        """The model around a module of its own, whose weights take `n_bytes`."""
         vision, text = module.config.vision_config, module.config.text_config
         info = ModelInfo(
             dim=module.custom_text_proj.out_features,
             max_tokens=min(MAX_TEXT_TOKENS, text.max_position_embeddings),
             device=options.device,
             dtype=options.dtype,
-            memory_bytes=memory_bytes(module),
-            attention=attention,
+            memory_bytes=n_bytes,
+            attention=cls.attention(options),
             patch_size=vision.patch_size,
             spatial_merge_size=getattr(vision, "spatial_merge_size", None),
             image_token_id=module.config.image_token_id,
         )
         tokenizer = load_tokenizer(cls.tokenizer_class, checkpoint)
-        return cls(module, info, tokenizer, load_image_processor(cls.image_processor_class, checkpoint))
+        image_processor = load_image_processor(cls.image_processor_class, checkpoint)
+        return cls(module, info, tokenizer, image_processor, share)
+
+    @classmethod
+    def simplify(cls, module: Any) -> None:
+        """Change the module in place to one that computes the same with fewer weights."""
 
     @classmethod
     def attention(cls, options: LoadOptions) -> str:

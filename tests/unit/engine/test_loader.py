@@ -1,24 +1,29 @@
 """From a configured name to a model in service."""
 
+import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.core.errors import ModelLoadError
-from app.core.types import Embedding, Modality
+from app.core.types import Embedding, Modality, Output, TextInput
 from app.engine import loader as loader_module
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
 from app.engine.loader import CheckpointLoader, warm_up
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import RunnerLimits
+from app.engine.registry import ModelRegistry
 from app.families.base import Capability, Checkpoint, Prepared
 from app.families.catalog import CATALOG
+from app.starter.text import build_e5
 from tests.fakes import FakeModel
+from tests.unit.families.adapters import AdapterFolders, text_adapter
 
 
 def test_models_are_loaded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +94,71 @@ def test_a_model_that_cannot_compute_does_not_load(monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(ModelLoadError, match="could not be loaded"):
         loader.load(ModelConfig("one", "e5", "one"), Checkpoint(Path()), EngineMetrics())
+
+
+def test_an_adapter_needs_only_its_own_memory_while_its_base_is_loaded(
+    adapter: AdapterFolders, threads: PrepareThreads
+) -> None:
+    checkpoints = {"base": Checkpoint(adapter.base), "adapter": adapter.checkpoint}
+    loader = CheckpointLoader(
+        lambda config: checkpoints[config.name], device="cpu", dtype="float32", limits=RunnerLimits(), threads=threads
+    )
+    configs = {name: ModelConfig(name, "e5", name) for name in checkpoints}
+
+    def needed() -> dict[str, int]:
+        return {name: loader.memory_needed(configs[name], checkpoint) for name, checkpoint in checkpoints.items()}
+
+    nothing_loaded = needed()
+    assert nothing_loaded["adapter"] > nothing_loaded["base"] > 0
+    runner = loader.load(configs["base"], checkpoints["base"], EngineMetrics())
+    assert needed() == {"base": 0, "adapter": nothing_loaded["adapter"] - nothing_loaded["base"]}
+    runner.close()
+    assert needed() == nothing_loaded
+
+
+async def test_a_base_and_its_adapters_are_served_and_unloaded_in_any_order(
+    adapter: AdapterFolders, threads: PrepareThreads
+) -> None:
+    checkpoints = {"base": Checkpoint(adapter.base), "adapter": adapter.checkpoint}
+    loader = CheckpointLoader(
+        lambda config: checkpoints[config.name], device="cpu", dtype="float32", limits=RunnerLimits(), threads=threads
+    )
+    registry = ModelRegistry([ModelConfig(name, "e5", name) for name in checkpoints], loader, EngineMetrics())
+
+    def in_memory() -> int:
+        return sum(status.info.memory_bytes for status in registry.statuses() if status.info)
+
+    async def dense(name: str) -> np.ndarray:
+        async with registry.use(name) as runner:
+            (embedding,) = await runner.encode([TextInput("x", outputs=frozenset({Output.DENSE}))])
+        assert embedding.dense is not None
+        return embedding.dense
+
+    await registry.load("base")
+    base_bytes = in_memory()
+    alone, adapted = await asyncio.gather(dense("base"), dense("adapter"))
+    both = in_memory()
+    assert base_bytes < both < 1.5 * base_bytes
+    assert not np.allclose(alone, adapted, atol=1e-3)
+    async with registry.use("adapter"):
+        await registry.unload("base")
+        assert in_memory() == both
+        np.testing.assert_array_equal(await dense("adapter"), adapted)
+    np.testing.assert_array_equal(await dense("base"), alone)
+    await registry.unload("adapter")
+    assert in_memory() == base_bytes
+    await registry.close()
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> AdapterFolders:
+    (tmp_path / "base").mkdir()
+    build_e5(tmp_path / "base")
+    return text_adapter(tmp_path / "base", tmp_path, "every layer")
+
+
+@pytest.fixture
+def threads() -> Iterator[PrepareThreads]:
+    threads = PrepareThreads(1)
+    yield threads
+    threads.close()

@@ -1,6 +1,7 @@
 """Every way to run an encoder computes what transformers does with one text at a time."""
 
 import copy
+import os
 import resource
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.encoders import EncoderRunner, open_encoder
+from app.families.low_rank import LowRank
 from app.families.onnx_encoder import LONG_TEXT, OnnxEncoder
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
@@ -34,6 +36,7 @@ SIZES = {
     "pad_token_id": 1,
 }
 KINDS = ("bert", "xlm-roberta")
+ADAPTED = ("attention.self.query", "attention.output.dense", "intermediate.dense")
 INT8_COSINE = 0.99
 """Of a text's mean. Random weights carry an error further than trained ones: benchmarks/int8_quality.py."""
 
@@ -88,6 +91,14 @@ def test_packed_with_one_call_of_attention_for_the_batch(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_padded_with_an_adapter(kind: str) -> None:
+    low_rank = LowRank(torch.randn(3, 64) / 8, torch.randn(64, 3) / 8)
+    adapter = {f"encoder.layer.1.{name}": low_rank for name in ("attention.self.query", "attention.self.value")}
+    padded, packed = (runner(encoder(kind)).adapted(adapter) for runner in (PaddedEncoder, PackedEncoder))
+    assert_close(states(padded, RAGGED), states(packed, RAGGED))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_padded(kind: str) -> None:
     # A literal padding token is no part of a text to transformers when it makes the mask itself; here it is.
     assert_close(states(PaddedEncoder(encoder(kind)), RAGGED), expected(kind, RAGGED))
@@ -121,6 +132,22 @@ def test_onnx_runtime_gives_the_same_bits_in_any_batch(int8: bool) -> None:
     for one, two, three in zip(alone, together, backwards, strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="only threads divide a product")
+def test_onnx_runtime_gives_the_same_bits_in_any_batch_with_an_adapter() -> None:
+    """As wide as it takes for products of this rank to be summed up in another order, were they computed whole."""
+    width, rank = 1024, 40
+    config = BertConfig(
+        **SIZES | {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 16, "intermediate_size": width}
+    )
+    plain = BertModel(config).eval().requires_grad_(False)
+    run = OnnxEncoder(plain).adapted(
+        {f"encoder.layer.0.{name}": LowRank(torch.randn(rank, width), torch.randn(width, rank)) for name in ADAPTED}
+    )
+    batch = texts(3, 40, 17, 64, 65, 200, 5, 33)
+    for text, together in zip(batch, states(run, batch), strict=True):
+        assert torch.equal(states(run, [text])[0], together)
 
 
 def test_a_row_of_zeros_is_no_trouble_in_int8() -> None:
