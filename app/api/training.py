@@ -128,6 +128,8 @@ async def train_status(job: KnownJobDep) -> TrainStatus:
     "/train-status/{job_id}/events",
     summary="The same as server-sent events, whenever it changes",
     response_class=EventSourceResponse,
+    # Generators of clients know streams as texts.
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def train_status_events(job: KnownJobDep, training: TrainingDep) -> AsyncIterator[TrainingJob]:
     """The stream ends when the job does."""

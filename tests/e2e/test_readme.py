@@ -34,7 +34,7 @@ class Example:
     answer: str | None
 
     def __str__(self) -> str:
-        return " ".join(re.findall(rf"{ADDRESS}(/[\w/.-]*)", self.commands))
+        return " ".join(re.findall(rf"{ADDRESS}(/[\w/.$-]*)", self.commands))
 
 
 EXAMPLES = [Example(**match.groupdict()) for match in BLOCK.finditer(README)]
@@ -48,11 +48,12 @@ def starter_server(tmp_path_factory: pytest.TempPathFactory, starter_models: Pat
         yield server
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the examples find their images and leave their files."""
-    (tmp_path / "examples").symlink_to(REPO / "examples")
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the examples find their images, and the files of those before them."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "examples").symlink_to(REPO / "examples")
+    return folder
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
@@ -85,7 +86,7 @@ def assert_alike(shown: Any, real: Any) -> None:
     elif isinstance(shown, float):
         assert shown == pytest.approx(real, rel=5e-3, abs=2e-3)
     else:
-        assert shown == real
+        assert shown in ("...", real)
 
 
 def test_every_route_has_an_example() -> None:
