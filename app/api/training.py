@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Form, Header, Path, Request, Response
 from fastapi.responses import PlainTextResponse
-from fastapi.sse import EventSourceResponse
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
 from app.api.defaults import PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.route import EngineDep, SettingsDep, api_router
@@ -38,6 +38,8 @@ from app.training.service import JobRequest, Training, TrainingSwitch
 router = api_router("training")
 
 EVENT_INTERVAL_S = 0.5
+KEEPALIVE_S = 15
+"""Proxies close streams that are silent for longer."""
 
 JobId = Annotated[str, Path(description="As the route that started the job gave it.", max_length=64)]
 IdempotencyKey = Annotated[
@@ -59,6 +61,12 @@ async def _known_job(job_id: JobId, training: TrainingDep) -> Job:
 
 
 KnownJobDep = Annotated[Job, Depends(_known_job)]
+
+
+def _text(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """The good answer of a route that writes text; as a response class of its own it would change the errors' type."""
+    content = {media_type: {"schema": {"type": "string"}}}
+    return {200: {"description": description, "content": content}}
 
 
 @router.post("/fine-tune", summary="Fine-tune a text model")
@@ -127,17 +135,12 @@ async def train_status(job: KnownJobDep) -> TrainStatus:
 @router.get(
     "/train-status/{job_id}/events",
     summary="The same as server-sent events, whenever it changes",
-    response_class=EventSourceResponse,
-    # Generators of clients know streams as texts.
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    response_class=Response,
+    responses=_text("text/event-stream", "All that is known of the job, as JSON, until it ends."),
 )
-async def train_status_events(job: KnownJobDep, training: TrainingDep) -> AsyncIterator[TrainingJob]:
+async def train_status_events(job: KnownJobDep, training: TrainingDep) -> Response:
     """The stream ends when the job does."""
-    while True:
-        yield _details(job)
-        if job.status in ENDED:
-            return
-        job = await _changed(job, training)
+    return EventSourceResponse(_events(job, training), headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/training-jobs", summary="All training jobs")
@@ -151,7 +154,12 @@ async def get_training_job(job: KnownJobDep) -> TrainingJob:
     return _details(job)
 
 
-@router.get("/training-jobs/{job_id}/log", summary="What the trainer printed", response_class=PlainTextResponse)
+@router.get(
+    "/training-jobs/{job_id}/log",
+    summary="What the trainer printed",
+    response_class=Response,
+    responses=_text("text/plain", "Warnings and errors of the libraries."),
+)
 async def get_training_log(job_id: JobId, training: TrainingDep) -> Response:
     return PlainTextResponse(await in_daemon_thread(lambda: training.log(job_id)))
 
@@ -240,11 +248,23 @@ def _only(kind: Any, body: Any) -> Any:
     return kind.model_validate({name: getattr(body, name) for name in kind.model_fields})
 
 
-async def _changed(job: Job, training: Training) -> Job:
-    """The job as soon as it is not as it was."""
-    while (now := await in_daemon_thread(lambda: training.job(job.id))) == job:  # noqa: ASYNC110 - threads change it
+async def _events(job: Job, training: Training) -> AsyncIterator[bytes]:
+    while True:
+        yield format_sse_event(data_str=_details(job).model_dump_json())
+        if job.status in ENDED:
+            return
+        while (now := await _changed(job, training)) is None:
+            yield KEEPALIVE_COMMENT
+        job = now
+
+
+async def _changed(job: Job, training: Training) -> Job | None:
+    """The job as soon as it is not as it was; None if it stays so for long."""
+    for _ in range(int(KEEPALIVE_S / EVENT_INTERVAL_S)):
+        if (now := await in_daemon_thread(lambda: training.job(job.id))) != job:
+            return now
         await asyncio.sleep(EVENT_INTERVAL_S)
-    return now
+    return None
 
 
 def _status(job: Job) -> dict[str, Any]:

@@ -18,7 +18,11 @@ Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @asynccontextmanager
 async def serve(loader: FakeLoader | None = None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server with these settings; the environment has no say."""
+    """A client of a server with these settings; the environment has no say.
+
+    Training is off unless it is asked for: it would write into the models folder.
+    """
+    settings = {"training": False} | settings
     if isinstance(settings.get("api_key"), str):
         settings["api_key"] = SecretStr(settings["api_key"])
     app = create_app(Settings.model_construct(**settings), loader=loader or FakeLoader(), trainer=COMMAND)

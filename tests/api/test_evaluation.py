@@ -27,7 +27,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client() -> Iterator[ServerClient]:
-    with TestClient(create_app(Settings.model_construct(), loader=FakeLoader())) as http:
+    with TestClient(create_app(Settings.model_construct(training=False), loader=FakeLoader())) as http:
         yield ServerClient(http)
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_wants_a_key() -> None:
 def test_a_model_that_cannot_be_loaded(sets: Path) -> None:
     loader = FakeLoader(broken=ModelLoadError("The checkpoint is not there."))
     with (
-        TestClient(create_app(Settings.model_construct(), loader=loader)) as http,
+        TestClient(create_app(Settings.model_construct(training=False), loader=loader)) as http,
         pytest.raises(EvaluationError, match="The checkpoint is not there"),
     ):
         evaluate(ServerClient(http), ["bge-m3"], folder=sets)

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import generate_openapi
+from tests.api.conftest import Serve
 
 DOCUMENT: dict[str, Any] = json.loads(generate_openapi.openapi_document())
 OPERATIONS = {
@@ -40,6 +40,9 @@ def test_operation_ids_are_readable_and_stable() -> None:
         *("count_patches", "embed_queries", "embed_images", "interpret"),
         *("vectorize", "vectorize_batch", "vectorize_hybrid", "vectorize_batch_hybrid", "rerank"),
         *("predict", "predict_at_root", "query_single", "query_single_heatmap"),
+        *("fine_tune", "fine_tune_lora", "fine_tune_visual", "train_status", "train_status_events"),
+        *("list_training_jobs", "get_training_job", "get_training_log", "cancel_training_job", "resume_training_job"),
+        *("delete_training_job", "delete_training_dataset", "delete_model"),
     }
 
 
@@ -76,6 +79,7 @@ def examples() -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(("path", "body"), examples())
-async def test_examples_work_as_they_are(client: httpx.AsyncClient, path: str, body: Any) -> None:
-    answer = await client.post(path, json=body)
+async def test_examples_work_as_they_are(serving: Serve, tmp_path: Path, path: str, body: Any) -> None:
+    async with serving(models_dir=tmp_path, training=True) as client:
+        answer = await client.post(path, json=body)
     assert answer.status_code == 200, answer.text

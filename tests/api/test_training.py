@@ -20,7 +20,7 @@ STATUS_KEYS = {"status", "progress", "message", "error", "steps", "epoch"}
 
 @pytest.fixture
 async def http(serving: Serve, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(models_dir=tmp_path) as client:
+    async with serving(training=True, models_dir=tmp_path) as client:
         yield client
 
 
@@ -60,9 +60,9 @@ async def test_a_job_is_started_followed_and_served(http: httpx.AsyncClient) -> 
 
 
 async def test_a_fresh_server_serves_what_was_trained(serving: Serve, tmp_path: Path) -> None:
-    async with serving(models_dir=tmp_path) as http:
+    async with serving(training=True, models_dir=tmp_path) as http:
         await ended(http, (await start(http)).json()["job_id"])
-    async with serving(models_dir=tmp_path) as http:
+    async with serving(training=True, models_dir=tmp_path) as http:
         assert (await http.post("/vectorize", json={"text": "x", "model": "mine"})).status_code == 200
 
 
@@ -74,7 +74,7 @@ async def test_lora_says_its_type(http: httpx.AsyncClient) -> None:
 
 
 async def test_q_lora_on_a_cpu_is_400_with_a_way_out(serving: Serve, tmp_path: Path) -> None:
-    async with serving(models_dir=tmp_path, device="cpu") as http:
+    async with serving(training=True, models_dir=tmp_path, device="cpu") as http:
         answer = await start(http, "/fine-tune-lora")
     assert answer.status_code == 400
     assert "`use_qlora: false`" in answer.json()["detail"]
@@ -97,7 +97,7 @@ async def test_bad_requests_say_what_to_change(
     serving: Serve, tmp_path: Path, change: dict[str, Any], status: int, says: str
 ) -> None:
     starter = Path(__file__).parents[2] / "starter.toml"
-    async with serving(models_dir=tmp_path, models_file=starter, max_training_pairs=10) as http:
+    async with serving(training=True, models_dir=tmp_path, models_file=starter, max_training_pairs=10) as http:
         answer = await start(http, **change)
         assert answer.status_code == status, answer.text
         assert says in answer.json()["detail"]
@@ -160,7 +160,7 @@ async def test_serving_answers_while_a_job_runs(http: httpx.AsyncClient) -> None
 
 
 async def test_training_needs_the_key_and_can_be_switched_off(serving: Serve, tmp_path: Path) -> None:
-    async with serving(models_dir=tmp_path, api_key="k") as http:
+    async with serving(training=True, models_dir=tmp_path, api_key="k") as http:
         assert (await start(http)).status_code == 401
         assert (await http.get("/training-jobs")).status_code == 401
     async with serving(models_dir=tmp_path, training=False) as http:
@@ -170,7 +170,7 @@ async def test_training_needs_the_key_and_can_be_switched_off(serving: Serve, tm
 
 
 async def test_a_second_server_on_the_folder_serves_but_does_not_train(serving: Serve, tmp_path: Path) -> None:
-    async with serving(models_dir=tmp_path), serving(models_dir=tmp_path) as second:
+    async with serving(training=True, models_dir=tmp_path), serving(training=True, models_dir=tmp_path) as second:
         answer = await start(second)
         assert answer.status_code == 503
         assert "Another process fine-tunes in this models folder" in answer.json()["detail"]

@@ -1,14 +1,18 @@
 """The vision towers at their start, and rewritten from one family to another."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from recipes.pages import siglip_tower
+from recipes.pages.attention import MATERIALIZED, attention
 from recipes.pages.neighbours import HEAD_DIM, neighbours
 from recipes.pages.qwen2_tower import Qwen2Tower
 from recipes.pages.qwen_rewriting import qwen2_5_vision
@@ -78,13 +82,11 @@ def test_heads_of_siglip_begin_at_their_neighbours(layer: int, monkeypatch: pyte
 def attention_weights(tower: nn.Module, pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """[n_heads, n_patches, n_patches] of each layer for one page."""
     found: list[Tensor] = []
-    genuine = nn.functional.scaled_dot_product_attention
 
-    def watched(query: Tensor, key: Tensor, value: Tensor, **options: object) -> Tensor:
-        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        found.append(scores.softmax(-1)[0])
-        return genuine(query, key, value, **options)  # type: ignore[arg-type]
+    def watched(module: nn.Module, query: Tensor, key: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, None]:
+        found.append((query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)[0])
+        return attention(module, query, key, *arguments, **options)
 
-    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", watched)
+    monkeypatch.setitem(AttentionInterface._global_mapping, MATERIALIZED, watched)
     tower(pixels)
     return found
