@@ -92,6 +92,7 @@ def _submitted(options: argparse.Namespace, settings: Settings, serving: LocalSe
     if not options.pairs or not options.model_name:
         raise BadInputError("Name a file of pairs and a --model-name, or a job to --resume.")
     is_pages = options.pairs.suffix in (".jsonl", ".parquet")
+    write = _page_writer(options.pairs, settings) if is_pages else _text_writer(options, settings)
     kind = (Modality.IMAGE, Output.MULTI_VECTOR) if is_pages else (Modality.TEXT, Output.DENSE)
     is_lora = options.lora or options.qlora or is_pages
     method = Method.QLORA if options.qlora else Method.LORA if is_lora else Method.FULL
@@ -103,7 +104,6 @@ def _submitted(options: argparse.Namespace, settings: Settings, serving: LocalSe
         lora=_chosen(LoraOptions, options) if is_lora else None,
         overwrite=options.overwrite,
     )
-    write = _page_writer(options.pairs, settings) if is_pages else _text_writer(options, settings)
     return training.submit(request, write)
 
 
