@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from app.core.errors import ManyvecError
 from app.core.trace import RequestIdFilter
+from app.engine.daemon import in_daemon_thread
 from app.engine.lane import PrepareThreads
 from app.main import checkpoint_loader, configured_models, create_app, hub
 from app.settings import Settings
@@ -86,8 +87,15 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
     import uvicorn
 
+    application = create_app(settings)
+
     class Server(uvicorn.Server):
         """Says where to look as soon as it listens."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Before it waits for requests: streams of a job's events end with the job.
+            await in_daemon_thread(application.state.training.stop)
+            await super().shutdown(sockets)
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -96,7 +104,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
                 print(_welcome(settings, port), flush=True)
 
     config = uvicorn.Config(
-        create_app(settings),
+        application,
         host=settings.host,
         port=settings.port,
         # h11 rather than httptools: it bounds the size of headers.

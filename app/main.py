@@ -67,7 +67,7 @@ def create_app(
         engine = Engine(registry, threads, engine_metrics, device=settings.device, default_text=default_text)
         app.state.engine = engine
         if settings.training:
-            serving = EngineServing(engine, models.fetch, asyncio.get_running_loop())
+            serving = EngineServing(engine, models.fetch, asyncio.get_running_loop(), models_of_file(settings)[0])
             # In a thread: it waits for the disk, and what it finds there it may put into service at once.
             await in_daemon_thread(lambda: training.open(settings.models_dir, serving, settings.device, trainer))
         # `device` imports torch, which takes a second or two that the first request need not wait for.
@@ -89,6 +89,12 @@ def create_app(
 
 def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None]:
     """The models to serve, fine-tuned ones included, and the default text model's name."""
+    configs, default_text = models_of_file(settings)
+    return with_published(configs, published_models(settings.models_dir).configs()), default_text
+
+
+def models_of_file(settings: Settings) -> tuple[list[ModelConfig], str | None]:
+    """The models of the models file and the environment, and the default text model's name."""
     checkpoints = {
         "colqwen2.5": settings.colqwen_model_id,
         "colqwen2": settings.colqwen2_model_id,
@@ -97,10 +103,7 @@ def configured_models(settings: Settings) -> tuple[list[ModelConfig], str | None
         "bge-m3": settings.bge_m3_model_id,
         "dinov3": settings.dinov3_model_id,
     }
-    configs, default_text = configure(
-        read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir
-    )
-    return with_published(configs, published_models(settings.models_dir).configs()), default_text
+    return configure(read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir)
 
 
 def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> CheckpointLoader:

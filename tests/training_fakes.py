@@ -27,8 +27,8 @@ class FakeServing:
             raise ModelNotFoundError("No such model.")
         return self.models[name]
 
-    def has(self, name: str) -> bool:
-        return name in self.models
+    def configs(self) -> list[ModelConfig]:
+        return list(self.models.values())
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
         return Checkpoint(Path())

@@ -251,7 +251,7 @@ def _only(kind: Any, body: Any) -> Any:
 async def _events(job: Job, training: Training) -> AsyncIterator[bytes]:
     while True:
         yield format_sse_event(data_str=_details(job).model_dump_json())
-        if job.status in ENDED:
+        if job.status in ENDED or training.stopped:
             return
         while (now := await _changed(job, training)) is None:
             yield KEEPALIVE_COMMENT
@@ -261,7 +261,7 @@ async def _events(job: Job, training: Training) -> AsyncIterator[bytes]:
 async def _changed(job: Job, training: Training) -> Job | None:
     """The job as soon as it is not as it was; None if it stays so for long."""
     for _ in range(int(KEEPALIVE_S / EVENT_INTERVAL_S)):
-        if (now := await in_daemon_thread(lambda: training.job(job.id))) != job:
+        if (now := await in_daemon_thread(lambda: training.job(job.id))) != job or training.stopped:
             return now
         await asyncio.sleep(EVENT_INTERVAL_S)
     return None

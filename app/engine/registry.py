@@ -143,10 +143,10 @@ class ModelRegistry:
     def put(self, config: ModelConfig) -> None:
         """Serve this model from now on; requests that use another of its name are answered by that one."""
         slot = self._slots.setdefault(config.name, Slot(config))
-        if slot.config != config:
-            slot.leave()
-            slot.config = config
-            slot.error = None
+        # Also if the configuration is the same: other files may lie in the folder that it names.
+        slot.leave()
+        slot.config = config
+        slot.error = None
 
     async def remove(self, name: str) -> None:
         """Take no more requests for the model, finish those that it has, free its memory.

@@ -36,8 +36,8 @@ class LocalServing:
             raise ModelNotFoundError("No such model. Models of the models file: " + ", ".join(self._configs) + ".")
         return self._configs[name]
 
-    def has(self, name: str) -> bool:
-        return name in self._configs
+    def configs(self) -> list[ModelConfig]:
+        return list(self._configs.values())
 
     def put(self, config: ModelConfig) -> None:
         self._configs[config.name] = config
@@ -94,11 +94,14 @@ def _submitted(options: argparse.Namespace, settings: Settings, serving: LocalSe
     is_pages = options.pairs.suffix in (".jsonl", ".parquet")
     write = _page_writer(options.pairs, settings) if is_pages else _text_writer(options, settings)
     kind = (Modality.IMAGE, Output.MULTI_VECTOR) if is_pages else (Modality.TEXT, Output.DENSE)
+    base = options.base_model or serving.first(*kind)
+    if not serving.config(base).spec.can(*kind):
+        raise BadInputError(f"{base} does not read {kind[0]}s as these pairs need it; name another --base-model.")
     is_lora = options.lora or options.qlora or is_pages
     method = Method.QLORA if options.qlora else Method.LORA if is_lora else Method.FULL
     request = JobRequest(
         model_name=options.model_name,
-        base_model=options.base_model or serving.first(*kind),
+        base_model=base,
         method=method,
         options=_chosen(TrainingOptions, options),
         lora=_chosen(LoraOptions, options) if is_lora else None,

@@ -40,7 +40,9 @@ class JobFolders:
     def log(self, job_id: str) -> str:
         """What the trainer printed."""
         file = self.of(job_id) / LOG_FILE
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        # A client need not learn where on the disk the models lie.
+        return text.replace(f"{self._root.parents[1].resolve()}/", "")
 
     def delete_dataset(self, job_id: str) -> None:
         (self.of(job_id) / DATASET_FILE).unlink(missing_ok=True)

@@ -54,6 +54,11 @@ class TrainingOptions(BaseModel):
         "False: they are carried over unchanged.",
     )
 
+    def warmup_steps(self, n_pairs: int) -> int:
+        """Steps in which the learning rate rises: rounded down, since the first of them is one of rate 0."""
+        n_batches = -(-n_pairs // min(self.batch_size, n_pairs))
+        return int(self.warmup_ratio * n_batches * self.epochs)
+
 
 class LoraOptions(BaseModel):
     """Of LoRA and Q-LoRA."""

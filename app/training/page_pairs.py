@@ -77,13 +77,17 @@ def write_page_pairs(file: Path, folder: Path, limits: PageLimits) -> Dataset:
     images = ImageFolder(folder / IMAGES)
     images.folder.mkdir(exist_ok=True)
     n_pairs = 0
+    queries: set[str] = set()
     with (folder / DATASET_FILE).open("w", encoding="utf-8") as dataset:
         for pair in read_page_pairs(file, limits):
             line = {"query": pair.query, "image": images.add(pair.image)}
             dataset.write(json.dumps(line, ensure_ascii=False) + "\n")
             n_pairs += 1
-    if n_pairs < 2 or len(images.names) < 2:
-        raise BadInputError("The file needs at least two pairs with different images: the others are the negatives.")
+            queries.add(pair.query)
+    if len(queries) < 2 or len(images.names) < 2:
+        raise BadInputError(
+            "The file needs at least two different queries and two different images: the others are the negatives."
+        )
     return Dataset(n_pairs, 0, _sha256(file))
 
 

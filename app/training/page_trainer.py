@@ -27,8 +27,7 @@ def training_arguments(task: TrainingTask, folder: Path, n_pairs: int) -> Traini
         per_device_train_batch_size=min(options.batch_size, n_pairs),
         num_train_epochs=options.epochs,
         learning_rate=options.learning_rate or LEARNING_RATES[task.method],
-        # Below one it is a share.
-        warmup_steps=min(options.warmup_ratio, 0.999),
+        warmup_steps=options.warmup_steps(n_pairs),
         seed=options.seed,
         use_cpu=task.device == "cpu",
         # A smaller last batch would have fewer negatives, or none.

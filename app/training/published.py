@@ -1,5 +1,6 @@
 """Fine-tuned models on disk: `MODELS_DIR/<served name>/`, each with a record of how it was made."""
 
+import json
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.core.errors import BadInputError, ModelNotFoundError
 from app.engine.config import SERVED_NAME, ModelConfig
+from app.families.catalog import CATALOG
 from app.training.disk import sync_folder, write_durably
 from app.training.jobs import Job
 
@@ -122,12 +124,20 @@ class PublishedModels:
         if self.record(name) is None:
             raise ModelNotFoundError("There is no fine-tuned model of that name; only those can be deleted.")
 
+    def is_adapter(self, name: str) -> bool:
+        """True if the fine-tuned model of that name is an adapter."""
+        return self.record(name) is not None and _base_of(self._models_dir / name) is not None
+
+    def adapters_over(self, name: str) -> list[str]:
+        """Names of the fine-tuned adapters whose base is this model."""
+        return [each.name for each in self.configs() if _base_of(self._models_dir / each.name) == name]
+
     def empty_trash(self) -> None:
         shutil.rmtree(self._trash, ignore_errors=True)
 
     def _config(self, folder: Path) -> ModelConfig | None:
         record = _read_record(folder) if SERVED_NAME.fullmatch(folder.name) else None
-        if record is None:
+        if record is None or record.family not in CATALOG:
             return None
         return ModelConfig(folder.name, record.family, folder.name, license=record.license)
 
@@ -139,6 +149,15 @@ def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> 
         before = by_name.get(config.name)
         by_name[config.name] = replace(config, device=before.device, dtype=before.dtype) if before else config
     return list(by_name.values())
+
+
+def _base_of(folder: Path) -> str | None:
+    """What an adapter calls its base; None if the folder holds none."""
+    try:
+        base = json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return base if isinstance(base, str) else None
 
 
 def _read_record(folder: Path) -> TrainingRecord | None:

@@ -33,7 +33,8 @@ class RankingTask:
 def ranking_task(split: Split) -> RankingTask:
     """The held-out queries against all held-out passages and some that are trained on."""
     distractors = list(dict.fromkeys(pair.positive for pair in split.train))[:N_DISTRACTORS]
-    candidates = tuple(dict.fromkeys([*(pair.positive for pair in split.held_out), *distractors]))
+    # Equal scores rank in the order of the candidates: vectors that are all alike must not look good.
+    candidates = tuple(dict.fromkeys([*distractors, *(pair.positive for pair in split.held_out)]))
     places = {text: index for index, text in enumerate(candidates)}
     wanted: dict[str, set[int]] = {}
     for pair in split.held_out:

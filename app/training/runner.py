@@ -10,10 +10,11 @@ from typing import Any
 
 from app.core.errors import ManyvecError
 from app.training.folders import JobFolders
-from app.training.jobs import Job, JobStatus
+from app.training.jobs import ENDED, Job, JobStateError, JobStatus
 from app.training.process import TRAINER, TrainerProcess
 from app.training.store import JobStore
 from app.training.task import Progress, TrainingTask
+from app.training.whole import is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,9 @@ Prepare = Callable[[Job], TrainingTask]
 Publish = Callable[[Job, Path], None]
 """Put a job's whole result into service. Raises `ManyvecError`."""
 
+UNKNOWN = "Something went wrong in the server; its log says more."
+PAUSE_S = 2.0
+"""After an error, before the next attempt."""
 INTERRUPTED = "The server was stopped. Resume the job to go on from its last checkpoint."
 
 
@@ -42,7 +46,8 @@ class TrainingRunner:
         self._publish = publish
         self._command = command
         self._changed = threading.Condition()
-        self._closing = False
+        self.closing = False
+        """True once `close` was called."""
         self._current: Job | None = None
         self._process: TrainerProcess | None = None
         self._cancelled = False
@@ -68,7 +73,10 @@ class TrainingRunner:
         """Stop a job. Raises `JobStateError` if it has ended."""
         with self._changed:
             if self.live(job_id) is None:
-                job = self._store.get(job_id).moved(JobStatus.CANCELLED, "Cancelled.")
+                job = self._store.get(job_id)
+                if job.status in ENDED - {JobStatus.INTERRUPTED}:
+                    raise JobStateError(f"The job is {job.status} already.")
+                job = job.moved(JobStatus.CANCELLED, "Cancelled.")
                 self._store.update(job)
                 return job
             self._cancelled = True
@@ -80,7 +88,7 @@ class TrainingRunner:
     def close(self) -> None:
         """Stop at once; the job that runs can be resumed later."""
         with self._changed:
-            self._closing = True
+            self.closing = True
             if self._process is not None:
                 self._process.kill()
             self._changed.notify_all()
@@ -88,22 +96,24 @@ class TrainingRunner:
             self._thread.join(timeout=10)
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
+        while not self.closing:
             try:
-                self._run(job)
-            except Exception:
-                log.exception("training job %s", job.id)
-                self._give_up()
+                if (job := self._next()) is not None:
+                    self._run(job)
+            except Exception as error:
+                log.exception("training")
+                self._give_up(error)
 
     def _next(self) -> Job | None:
         """The next pending job, which then runs; waits for one. None when the runner is closing."""
         with self._changed:
-            while not self._closing:
+            while not self.closing:
                 if pending := self._store.list(JobStatus.PENDING):
                     self._cancelled = False
-                    self._current = pending[0].moved(JobStatus.RUNNING, "Starting.")
-                    self._store.update(self._current)
-                    return self._current
+                    job = pending[0].moved(JobStatus.RUNNING, "Starting.")
+                    self._store.update(job)
+                    self._current = job
+                    return job
                 self._changed.wait()
         return None
 
@@ -121,14 +131,14 @@ class TrainingRunner:
             elif self._cancelled:
                 self._end(JobStatus.CANCELLED, "Cancelled.")
             else:
-                self._end(JobStatus.INTERRUPTED, _why_interrupted(status, closing=self._closing))
+                self._end(JobStatus.INTERRUPTED, _why_interrupted(status, closing=self.closing))
         except ManyvecError as error:
             self._end(JobStatus.FAILED, "Failed.", error.message)
 
     def _follow(self, folder: Path) -> tuple[str | None, int]:
         """Run the trainer to its end: the reason that it gives if it fails, and its exit status."""
         with self._changed:
-            if self._cancelled or self._closing:
+            if self._cancelled or self.closing:
                 return None, 0
             process = self._process = TrainerProcess(folder, self._command)
         failure = None
@@ -175,6 +185,10 @@ class TrainingRunner:
                 self._end(JobStatus.INTERRUPTED, INTERRUPTED)
         except ManyvecError as error:
             self._end(JobStatus.FAILED, "Failed.", error.message)
+        except OSError as error:
+            log.exception("training job %s", job.id)
+            reason = "The disk is full: free some space, then resume the job." if is_disk_full(error) else UNKNOWN
+            self._end(JobStatus.FAILED, "Failed.", reason)
 
     def _running(self) -> Job:
         assert self._current is not None  # noqa: S101 - only called while a job runs
@@ -192,15 +206,21 @@ class TrainingRunner:
             self._changed.notify_all()
         log.info("training job %s: %s %s", job.id, job.status, error or message)
 
-    def _give_up(self) -> None:
-        """After an error of ours. If not even that can be stored, the next start finds the job interrupted."""
-        try:
-            self._end(JobStatus.FAILED, "Failed.", "Something went wrong in the server; its log says more.")
-        except Exception:
-            log.exception("the end of a training job cannot be stored")
-            with self._changed:
-                self._current = None
-                self._changed.notify_all()
+    def _give_up(self, error: Exception) -> None:
+        """End the job after an error that no trainer reported; tries until that can be stored."""
+        reason = "The disk is full: free some space, then resume the job." if is_disk_full(error) else UNKNOWN
+        while self._current is not None and not self.closing:
+            try:
+                self._end(JobStatus.FAILED, "Failed.", reason)
+            except Exception:
+                log.exception("the end of a training job cannot be stored")
+                self._pause()
+        if self._current is None and not self.closing:
+            self._pause()
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._changed.wait(PAUSE_S)
 
 
 def _why_interrupted(status: int, *, closing: bool) -> str:

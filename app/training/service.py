@@ -1,10 +1,12 @@
 """What the HTTP layer and the command line ask of fine-tuning. Methods block for as long as a commit takes."""
 
 import logging
+import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -25,6 +27,7 @@ from app.training.qlora import qlora_problem
 from app.training.runner import TrainingRunner
 from app.training.store import JobStore
 from app.training.task import TrainingTask
+from app.training.whole import is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,8 @@ class Serving(Protocol):
     def config(self, name: str) -> ModelConfig:
         """Of the model served under this name. Raises `ModelNotFoundError`."""
 
-    def has(self, name: str) -> bool:
-        """True if a model is served under this name."""
+    def configs(self) -> Sequence[ModelConfig]:
+        """Of all models that are served."""
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
         """Find the model's checkpoint on disk, or download it. Raises `ModelLoadError`."""
@@ -94,6 +97,11 @@ class TrainingSwitch:
             log.warning("no fine-tuning: %s", error.message)
             self._problem = error
 
+    def stop(self) -> None:
+        """End what runs; jobs can still be looked at."""
+        if self._training is not None:
+            self._training.stop()
+
     def close(self) -> None:
         if self._training is not None:
             self._training.close()
@@ -122,7 +130,14 @@ class Training:
             raise UnavailableError(
                 "The models folder cannot be written, so nothing can be fine-tuned; set MODELS_DIR to one that can."
             ) from error
-        return cls(root, lock, serving, device, command)
+        try:
+            return cls(root, lock, serving, device, command)
+        except (sqlite3.Error, OSError) as error:
+            lock.release()
+            raise UnavailableError(
+                "The record of the training jobs (.training/jobs.sqlite3 in the models folder) cannot be opened. Free "
+                "some space on the disk, or move the file away if it is damaged, and start the server again."
+            ) from error
 
     def __init__(self, root: Path, lock: FileLock, serving: Serving, device: str, command: Sequence[str]) -> None:
         self._lock = lock
@@ -137,9 +152,18 @@ class Training:
         self._runner = TrainingRunner(self._store, self._folders, self._task, self._publish, command)
         self._runner.start()
 
-    def close(self) -> None:
+    @property
+    def stopped(self) -> bool:
+        """True if no job changes any more before the next start."""
+        return self._runner.closing
+
+    def stop(self) -> None:
         """Stop the trainer; its job can be resumed later."""
         self._runner.close()
+
+    def close(self) -> None:
+        """Stop, and give the folder back."""
+        self.stop()
         self._store.close()
         self._lock.release()
 
@@ -148,7 +172,7 @@ class Training:
 
         The same `idempotency_key` gives the job that it started before. Raises `BadInputError`.
         """
-        with self._submitting:
+        with self._submitting, _disk_errors():
             if request.idempotency_key and request.request_sha256:
                 known = self._store.with_key(request.idempotency_key, request.request_sha256)
                 if known is not None:
@@ -179,7 +203,7 @@ class Training:
 
     def resume(self, job_id: str) -> Job:
         """Go on from the job's last checkpoint. Raises `JobNotFoundError`, `JobStateError`."""
-        with self._submitting:
+        with self._submitting, _disk_errors():
             job = self._store.get(job_id)
             if job.status not in RESUMABLE:
                 raise JobStateError(f"The job is {job.status}; only failed, cancelled and interrupted jobs go on.")
@@ -208,11 +232,16 @@ class Training:
             self._folders.delete(job_id)
 
     def delete_model(self, name: str) -> None:
-        """Take a fine-tuned model out of service, then off the disk. Raises `ModelNotFoundError`."""
-        self.published.require(name)
-        if self._serving.has(name):
-            self._serving.remove(name)
-        self.published.remove(name)
+        """Take a fine-tuned model out of service, then off the disk.
+
+        Raises `ModelNotFoundError`, `BadInputError` if others need it.
+        """
+        with self._submitting:
+            self.published.require(name)
+            self._check_unneeded(name)
+            if any(config.name == name for config in self._serving.configs()):
+                self._serving.remove(name)
+            self.published.remove(name)
 
     def _new_job(self, request: JobRequest, write_dataset: Callable[[Path], Dataset]) -> Job:
         base = self._serving.config(request.base_model)
@@ -245,20 +274,43 @@ class Training:
             raise BadInputError(problem)
         if base.family in VISUAL_FAMILIES and request.method is Method.FULL:
             raise BadInputError("Page models are fine-tuned with LoRA only.")
+        if request.lora and not request.lora.merge and not self.published.is_adapter(base.name):
+            _check_nameable(base)
+            if request.model_name == base.name:
+                raise BadInputError(
+                    "An adapter cannot take the place of its own base; choose another model_name or send `merge: true`."
+                )
         if request.options.train_heads and base.family != "bge-m3":
             raise BadInputError(f"train_heads is for BGE-M3; {base.name} is of the family {base.family}.")
 
     def _check_name(self, name: str, *, overwrite: bool) -> None:
         self.published.check_name(name, overwrite=overwrite)
-        if self._serving.has(name) and not overwrite:
+        configs = self._serving.configs()
+        if any(Path(config.checkpoint).name.lower() == name != config.name for config in configs):
+            # A folder of that name would be taken for the checkpoint, which is looked for on the disk first.
+            raise BadInputError(f"{name} is what a served model's checkpoint is called; choose another model_name.")
+        if any(config.name == name for config in configs) and not overwrite:
             raise BadInputError(
                 f"A model is served as {name} already; choose another model_name or send `overwrite: true`."
             )
+        self._check_no_adapters(name)
         active = self._store.list(JobStatus.PENDING, JobStatus.RUNNING)
         if any(job.model_name == name for job in active):
             raise BadInputError(
                 f"A job that makes {name} waits or runs already; cancel it or choose another model_name."
             )
+
+    def _check_unneeded(self, name: str) -> None:
+        """Raises `BadInputError` if an adapter or a job needs this model."""
+        self._check_no_adapters(name)
+        active = self._store.list(JobStatus.PENDING, JobStatus.RUNNING)
+        if any(job.base_model == name for job in active):
+            raise BadInputError(f"A job that waits or runs trains {name} further; cancel it first.")
+
+    def _check_no_adapters(self, name: str) -> None:
+        """Raises `BadInputError` if adapters would lose their base, or get another one, with this model."""
+        if adapters := self.published.adapters_over(name):
+            raise BadInputError(f"{', '.join(adapters)} would lose the base {name}; delete what is over it first.")
 
     def _ended(self, job_id: str) -> Job:
         job = self.job(job_id)
@@ -293,6 +345,28 @@ class Training:
     def _publish(self, job: Job, result: Path) -> None:
         """Called by the runner with a whole result."""
         self.published.check_name(job.model_name, overwrite=job.overwrite)
+        self._check_no_adapters(job.model_name)
         config = self.published.publish(result, job.model_name, TrainingRecord.of(job))
         self._serving.put(config)
         self._folders.delete_checkpoints(job.id)
+
+
+def _check_nameable(base: ModelConfig) -> None:
+    """Raises `BadInputError` if an adapter could not name this base so that it is found again."""
+    path = Path(base.checkpoint)
+    if path.is_absolute() or len(path.parts) > 2:
+        raise BadInputError(
+            f"{base.name} does not lie directly in the models folder, so an adapter over it would not be found; send "
+            "`merge: true`."
+        )
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """A full disk becomes an error that says so."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        if not is_disk_full(error):
+            raise
+        raise UnavailableError("The disk is full, so nothing was changed. Free some space and try again.") from error

@@ -63,18 +63,21 @@ def train_texts(task: TrainingTask, folder: Path, reporter: Reporter) -> None:
 
 
 def training_arguments(
-    task: TrainingTask, text: TrainableText, checkpoints: Path, batch_size: int
+    task: TrainingTask, text: TrainableText, checkpoints: Path, n_pairs: int
 ) -> SentenceTransformerTrainingArguments:
     """What the trainer needs to know; it saves and reports by callbacks of ours alone."""
     options = task.options
+    batch_size = min(options.batch_size, n_pairs)
     on_gpu = task.device.startswith("cuda")
     passage = text.family.passage_prompt
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=options.epochs,
         per_device_train_batch_size=batch_size,
+        # A pair alone has no negatives: nothing would be learned from it.
+        dataloader_drop_last=n_pairs % batch_size == 1,
         learning_rate=options.learning_rate or LEARNING_RATES[task.method],
-        warmup_steps=_warmup_steps(options.warmup_ratio),
+        warmup_steps=options.warmup_steps(n_pairs),
         lr_scheduler_type="linear",
         seed=options.seed,
         batch_sampler=BatchSamplers.NO_DUPLICATES,
@@ -112,7 +115,7 @@ def _trainer(
         reporter.stage(f"training with batch_size {batch_size}: there are no more pairs")
     trainer = TextTrainer(
         model=text.model,
-        args=training_arguments(task, text, checkpoints, batch_size),
+        args=training_arguments(task, text, checkpoints, len(pairs.train)),
         train_dataset=Dataset.from_dict(columns(pairs.train)),
         loss=training_loss(task, text, batch_size),
     )
@@ -155,8 +158,3 @@ def _encode(text: TrainableText, batch_size: int, prompt: str, texts: Sequence[s
         list(texts), prompt=prompt or None, batch_size=batch_size, show_progress_bar=False, normalize_embeddings=True
     )
     return vectors
-
-
-def _warmup_steps(ratio: float) -> float:
-    """transformers takes numbers below 1 for a share and others for steps; all of them is as near to 1 as can be."""
-    return min(ratio, 1 - 1e-9)

@@ -25,6 +25,7 @@ PARTIAL = ".partial"
 _CHUNK_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_TEXTS = (
+    "database or disk is full",
     "no space left on device",
     "disk quota exceeded",
     "pytorchstreamwriter failed writing",

@@ -101,3 +101,18 @@ def _absolute_models(folder: Path, settings: dict[str, str]) -> Path:
     checkpoint = Path(settings["MODELS_DIR"]) / "starter" / "e5-starter"
     file.write_text(f'[[model]]\nname = "e5-starter"\nfamily = "e5"\ncheckpoint = "{checkpoint}"\n')
     return file
+
+
+def test_sigterm_ends_a_job_and_the_stream_of_its_events(tmp_path: Path, settings: dict[str, str]) -> None:
+    own = {"MODELS_DIR": str(tmp_path), "MODELS_FILE": str(_absolute_models(tmp_path, settings)), "TRAINING": "true"}
+    with running_server(tmp_path, **own) as server, server.client() as http:
+        job_id = http.post("/fine-tune", json=BODY | {"model_name": "long", "epochs": 500}).json()["job_id"]
+        with http.stream("GET", f"/train-status/{job_id}/events", timeout=TRAIN_TIMEOUT_S) as events:
+            lines = (line for line in events.iter_lines() if line.startswith("data:"))
+            assert json.loads(next(lines).removeprefix("data:"))["status"] in ("pending", "running")
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            last = json.loads([*lines][-1].removeprefix("data:"))
+        server.assert_clean_exit()
+        assert last["status"] == "interrupted"
+        assert time.monotonic() - began < 15

@@ -100,6 +100,27 @@ async def test_unloading_frees_the_model_and_the_next_request_loads_it_again(loa
     await registry.close()
 
 
+async def test_another_model_of_the_same_configuration_is_loaded_anew(loader: ScriptedLoader) -> None:
+    """Its folder may hold other files."""
+    registry = ModelRegistry([A], loader, METRICS)
+    await touch(registry, "a")
+    registry.put(A)
+    await touch(registry, "a")
+    assert loader.n_loads == 2
+    await registry.close()
+
+
+async def test_models_come_and_go(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader, METRICS)
+    registry.put(B)
+    await touch(registry, "b")
+    await registry.remove("b")
+    assert states(registry) == {"a": "unloaded"}
+    with pytest.raises(ModelNotFoundError):
+        await touch(registry, "b")
+    await registry.close()
+
+
 async def test_unloading_waits_for_the_requests_that_use_the_model(loader: ScriptedLoader) -> None:
     registry = ModelRegistry([A], loader, METRICS)
     async with registry.use("a") as runner:

@@ -20,7 +20,10 @@ from tests.training_fakes import FakeServing
 def run(models_dir: Path, *arguments: str) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    serving = LocalServing([ModelConfig("base", "e5", "base")], lambda _config: Checkpoint(Path()))
+    serving = LocalServing(
+        [ModelConfig("base", "e5", "base"), ModelConfig("pages", "colpali", "pages")],
+        lambda _config: Checkpoint(Path()),
+    )
     train(parser.parse_args(arguments), Settings.model_construct(models_dir=models_dir), serving, COMMAND)
 
 
@@ -51,7 +54,9 @@ def test_a_file_becomes_a_model(models_dir: Path, pairs: str, capsys: pytest.Cap
         (("missing.jsonl", "--model-name", "x"), "no file"),
         (("{pairs}", "--model-name", "../x"), "model_name is"),
         (("{pairs}", "--model-name", "x", "--batch-size", "1"), "--batch-size"),
-        (("{pairs}", "--model-name", "x", "--base-model", "nope"), "Models of the models file: base"),
+        (("{pairs}", "--model-name", "x", "--base-model", "nope"), "Models of the models file: base, pages"),
+        (("missing.jsonl", "--model-name", "x", "--base-model", "base"), "no file"),
+        (("{pairs}", "--model-name", "x", "--base-model", "pages"), "name another --base-model"),
         (("--resume", "nope"), "no training job"),
     ],
 )

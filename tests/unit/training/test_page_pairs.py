@@ -108,7 +108,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("rows", [[], [line()], [line("a"), line("b")]])
     def test_two_images_are_needed(self, tmp_path: Path, rows: list[Any]) -> None:
-        with pytest.raises(BadInputError, match="at least two pairs with different images"):
+        with pytest.raises(BadInputError, match="at least two different queries and two different images"):
             write_page_pairs(json_lines(tmp_path / "upload", rows), tmp_path, LIMITS)
 
 

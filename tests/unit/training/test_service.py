@@ -1,17 +1,21 @@
 """Jobs from their request to a served model, with a trainer that only pretends."""
 
+import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.core.errors import BadInputError, ModelNotFoundError, UnavailableError
+from app.engine.config import ModelConfig
 from app.families.base import Checkpoint
 from app.training.jobs import Job, JobNotFoundError, JobStateError, JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
@@ -64,7 +68,7 @@ def test_a_failure_has_the_trainers_reason(training: Training, serving: FakeServ
     failed = until(training, submit(training, "fail"))
     assert failed.status is JobStatus.FAILED
     assert failed.error == "The loss is no number; lower the learning_rate."
-    assert not serving.has("mine")
+    assert "mine" not in serving.models
 
 
 def test_a_trainer_that_dies_leaves_an_interrupted_job_that_goes_on(training: Training) -> None:
@@ -86,7 +90,7 @@ def test_cancelling_stops_the_trainer(training: Training, models_dir: Path) -> N
     assert training.cancel(job.id).status is JobStatus.CANCELLED
     assert time.monotonic() - began < 5
     assert not trainer_pids(models_dir)
-    with pytest.raises(JobStateError, match="cancelled"):
+    with pytest.raises(JobStateError, match="cancelled already"):
         training.cancel(job.id)
 
 
@@ -188,7 +192,7 @@ def test_a_deleted_job_is_unknown_and_its_model_stays(training: Training, servin
     assert not training._folders.of(job.id).exists()
     with pytest.raises(JobNotFoundError):
         training.job(job.id)
-    assert serving.has("mine")
+    assert "mine" in serving.models
 
 
 def test_a_running_job_cannot_be_deleted(training: Training) -> None:
@@ -200,7 +204,7 @@ def test_a_running_job_cannot_be_deleted(training: Training) -> None:
 def test_a_deleted_model_leaves_service_and_disk(training: Training, serving: FakeServing, models_dir: Path) -> None:
     until(training, submit(training))
     training.delete_model("mine")
-    assert not serving.has("mine")
+    assert "mine" not in serving.models
     assert not (models_dir / "mine").exists()
     for name in ("mine", "base", "../models"):
         with pytest.raises(ModelNotFoundError):
@@ -228,3 +232,96 @@ def test_the_task_of_an_adapter_names_its_base(
 def test_the_task_of_a_whole_model_has_no_adapter(training: Training) -> None:
     task = training._task(until(training, submit(training)))
     assert (task.base_name, task.adapter_path, task.checkpoint) == ("base", None, Checkpoint(Path()))
+
+
+def over(models_dir: Path, adapter: str, base: str) -> None:
+    """Make a published model an adapter over another one."""
+    config = {"base_model_name_or_path": base}
+    (models_dir / adapter / "adapter_config.json").write_text(json.dumps(config))
+
+
+def test_a_base_stays_as_long_as_adapters_are_over_it(training: Training, models_dir: Path) -> None:
+    for name in ("whole", "adapter"):
+        until(training, submit(training, model_name=name))
+    over(models_dir, "adapter", "whole")
+    with pytest.raises(BadInputError, match="adapter would lose the base whole"):
+        training.delete_model("whole")
+    with pytest.raises(BadInputError, match="adapter would lose the base whole"):
+        submit(training, model_name="whole", overwrite=True)
+    training.delete_model("adapter")
+    training.delete_model("whole")
+
+
+def test_a_base_stays_as_long_as_a_job_trains_it(training: Training) -> None:
+    until(training, submit(training, model_name="whole"))
+    job = waiting(training, base_model="whole")
+    with pytest.raises(BadInputError, match="cancel it first"):
+        training.delete_model("whole")
+    training.cancel(job.id)
+    training.delete_model("whole")
+
+
+def test_an_adapter_does_not_take_the_place_of_its_base(training: Training, models_dir: Path) -> None:
+    until(training, submit(training, model_name="whole"))
+    onto_itself = {"model_name": "whole", "base_model": "whole", "overwrite": True, "method": Method.LORA}
+    with pytest.raises(BadInputError, match="merge"):
+        submit(training, lora=LoraOptions(), **onto_itself)
+    until(training, submit(training, lora=LoraOptions(merge=True), **onto_itself))
+
+
+def test_an_adapter_needs_a_base_that_it_can_name(training: Training, serving: FakeServing) -> None:
+    serving.models["far"] = ModelConfig("far", "e5", "/somewhere/else")
+    with pytest.raises(BadInputError, match="merge"):
+        submit(training, base_model="far", method=Method.LORA, lora=LoraOptions())
+
+
+def test_a_damaged_record_of_jobs_switches_training_off_with_a_reason(models_dir: Path, open_training: Open) -> None:
+    (models_dir / ".training").mkdir(parents=True)
+    (models_dir / ".training" / "jobs.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(UnavailableError, match="move the file away"):
+        open_training()
+    (models_dir / ".training" / "jobs.sqlite3").unlink()
+    open_training()
+
+
+def test_a_full_disk_is_said_and_the_next_job_runs(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(training._store, "add", raising(full))
+        with pytest.raises(UnavailableError, match="disk is full"):
+            submit(training)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.training.runner.PAUSE_S", 0.01)
+        patch.setattr(training._runner, "_prepare", raising(full))
+        failed = until(training, submit(training))
+    assert failed.status is JobStatus.FAILED
+    assert "disk is full" in str(failed.error)
+    assert until(training, submit(training)).status is JobStatus.COMPLETED
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def function(*_: object) -> None:
+        raise error
+
+    return function
+
+
+def test_a_store_that_fails_for_a_while_stops_no_later_job(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.training.runner.PAUSE_S", 0.01)
+    genuine, n_failures = training._store.update, 5
+
+    def update(job: Job) -> None:
+        nonlocal n_failures
+        if n_failures:
+            n_failures -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        genuine(job)
+
+    monkeypatch.setattr(training._store, "update", update)
+    assert until(training, submit(training)).status is JobStatus.COMPLETED
+
+
+def test_a_name_that_is_anothers_checkpoint_is_refused(training: Training, serving: FakeServing) -> None:
+    serving.models["served"] = ModelConfig("served", "e5", "org/Checkpoint")
+    with pytest.raises(BadInputError, match="choose another"):
+        submit(training, model_name="checkpoint", overwrite=True)
