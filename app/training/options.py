@@ -1,5 +1,6 @@
 """What may be chosen about a training."""
 
+import math
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,9 +56,12 @@ class TrainingOptions(BaseModel):
     )
 
     def warmup_steps(self, n_pairs: int) -> int:
-        """Steps in which the learning rate rises: rounded down, since the first of them is one of rate 0."""
-        n_batches = -(-n_pairs // min(self.batch_size, n_pairs))
-        return int(self.warmup_ratio * n_batches * self.epochs)
+        """Steps in which the learning rate rises: rounded up as transformers does it, but never all of them.
+
+        The first of them has the rate 0, so that a training of one step would change nothing.
+        """
+        n_steps = math.ceil(math.ceil(n_pairs / self.batch_size) * self.epochs)
+        return min(math.ceil(self.warmup_ratio * n_steps), n_steps - 1)
 
 
 class LoraOptions(BaseModel):
