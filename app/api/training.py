@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import Depends, Form, Header, Path, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -105,22 +106,22 @@ async def fine_tune_visual(
     idempotency_key: IdempotencyKey = None,
 ) -> LoraJobStarted:
     """Answers as soon as the job is stored; the model is served under `model_name` once it is trained."""
-    content = await form.dataset.read()
-    fields = form.model_copy(update={"dataset": None}).model_dump_json().encode()
+    upload = form.dataset.file
     request = _job_request(
         form,
         engine.pick(form.base_model or form.model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY),
         Method.QLORA if form.use_qlora else Method.LORA,
         _only(LoraOptions, form),
         idempotency_key,
-        hashlib.sha256(fields + content).hexdigest(),
+        await in_daemon_thread(lambda: _sha256(form.model_copy(update={"dataset": None}), upload)),
     )
 
     def write(folder: FilePath) -> Dataset:
-        upload = folder / "upload"
-        upload.write_bytes(content)
-        dataset = write_page_pairs(upload, folder, _page_limits(settings))
-        upload.unlink()
+        copy = folder / "upload"
+        with copy.open("wb") as target:
+            shutil.copyfileobj(upload, target)
+        dataset = write_page_pairs(copy, folder, PageLimits.of(settings))
+        copy.unlink()
         return dataset
 
     job = await _submit(training, request, write)
@@ -211,7 +212,7 @@ async def _start_text_job(
         )
     )
     base = engine.pick(body.base_model or body.model, (Modality.TEXT, Output.DENSE))
-    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+    digest = await in_daemon_thread(lambda: _sha256(body))
     request = _job_request(body, base, method, lora, idempotency_key, digest)
     return await _submit(training, request, lambda folder: write_pairs(pairs, folder))
 
@@ -231,12 +232,14 @@ def _job_request(
     )
 
 
-def _page_limits(settings: Settings) -> PageLimits:
-    return PageLimits(
-        max_pairs=settings.max_training_pairs,
-        max_pixels=int(settings.max_image_megapixels * 1_000_000),
-        max_query_chars=settings.max_text_chars,
-    )
+def _sha256(body: NewModel, upload: BinaryIO | None = None) -> str:
+    """Of everything that was sent. Leaves the upload at its beginning."""
+    digest = hashlib.sha256(body.model_dump_json().encode())
+    if upload is not None:
+        while chunk := upload.read(1 << 20):
+            digest.update(chunk)
+        upload.seek(0)
+    return digest.hexdigest()
 
 
 async def _submit(training: Training, request: JobRequest, write: Callable[[FilePath], Dataset]) -> Job:
@@ -269,7 +272,7 @@ async def _changed(job: Job, training: Training) -> Job | None:
 
 def _status(job: Job) -> dict[str, Any]:
     """The fields of `TrainStatus`."""
-    ignored = f" {job.dataset.n_ignored} lines of the dataset are no pairs and were ignored."
+    ignored = f" Lines of the dataset that are no pairs, and were ignored: {job.dataset.n_ignored}."
     return {
         "status": job.status,
         "progress": job.percent,

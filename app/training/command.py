@@ -69,7 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="JOB", help="go on with this job instead")
     for kind in (TrainingOptions, LoraOptions):
         for name, field in kind.model_fields.items():
-            parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=field.description)
+            flag = f"--{name.replace('_', '-')}"
+            if field.annotation is bool:
+                parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=field.description)
+            else:
+                parser.add_argument(flag, metavar="X", help=field.description)
 
 
 def train(
@@ -127,10 +131,7 @@ def _text_writer(options: argparse.Namespace, settings: Settings) -> Callable[[P
 def _page_writer(file: Path, settings: Settings) -> Callable[[Path], Dataset]:
     if not file.is_file():
         raise BadInputError(f"There is no file {file}.")
-    limits = PageLimits(
-        max_pairs=settings.max_training_pairs, max_pixels=int(settings.max_image_megapixels * 1_000_000)
-    )
-    return lambda folder: write_page_pairs(file, folder, limits)
+    return lambda folder: write_page_pairs(file, folder, PageLimits.of(settings))
 
 
 def _chosen(kind: Any, options: argparse.Namespace) -> Any:
@@ -156,7 +157,8 @@ def _follow(training: Training, job: Job) -> None:
         bar.n = now.percent
         bar.set_postfix_str(_figures_now(now))
     if now.status is not JobStatus.COMPLETED:
-        raise BadInputError(f"{now.status}: {now.error or now.message} The log: GET /training-jobs/{now.id}/log.")
+        log = f".training/jobs/{now.id}/log.txt in the models folder"
+        raise BadInputError(f"{now.status}: {now.error or now.message} The log is {log}.")
     for when, figures in now.figures.items():
         print(f"{when:>7}: {_row(figures)}")
     print(f"{now.message} The next server that starts serves it.")

@@ -6,18 +6,22 @@ from pathlib import Path
 
 def write_durably(file: Path, content: bytes) -> None:
     """Write the file and force it, and its name, to the disk."""
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    sync_folder(file.parent)
+    file.write_bytes(content)
+    force_to_disk(file)
+    force_to_disk(file.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk. Windows opens no folders, and needs none of it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def force_all_to_disk(folder: Path) -> None:
+    """Force a folder and everything in it to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        force_to_disk(path)
+
+
+def force_to_disk(path: Path) -> None:
+    """Force a file's content, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

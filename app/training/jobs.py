@@ -55,7 +55,7 @@ class Dataset:
     n_ignored: int
     """Lines that are no pairs."""
     sha256: str
-    """Of the file in the job's folder."""
+    """Of the pairs as they are kept, or of the file of pages that was sent."""
     deleted: bool = False
 
 
@@ -97,6 +97,8 @@ class Job:
             times = {"started_at": now, "finished_at": None}
         elif status in ENDED:
             times = {"finished_at": now}
+        else:
+            times = {"finished_at": None}
         return replace(self, status=status, message=message, error=error, **times)
 
     @property

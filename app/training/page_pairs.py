@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from PIL import Image
 
 from app.core.base64_images import decode_base64_image_bytes
 from app.core.errors import BadInputError, TooLargeError
 from app.core.images import FORMATS, decode_image
+from app.settings import Settings
+from app.training.disk import force_all_to_disk
 from app.training.folders import IMAGES
 from app.training.jobs import Dataset
 from app.training.task import DATASET_FILE
@@ -38,6 +40,14 @@ class PageLimits:
     max_query_chars: int = 10_000
     max_unpacked_bytes: int = 16 << 30
     """Of a Parquet file's columns, before its compression."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            max_pairs=settings.max_training_pairs,
+            max_pixels=int(settings.max_image_megapixels * 1_000_000),
+            max_query_chars=settings.max_text_chars,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,7 @@ def write_page_pairs(file: Path, folder: Path, limits: PageLimits) -> Dataset:
         raise BadInputError(
             "The file needs at least two different queries and two different images: the others are the negatives."
         )
+    force_all_to_disk(folder)
     return Dataset(n_pairs, 0, _sha256(file))
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.core.errors import BadInputError, ModelNotFoundError
 from app.engine.config import SERVED_NAME, ModelConfig
 from app.families.catalog import CATALOG
-from app.training.disk import sync_folder, write_durably
+from app.training.disk import force_to_disk, write_durably
 from app.training.jobs import Job
 
 RECORD_FILE = "training.json"
@@ -104,7 +104,7 @@ class PublishedModels:
         write_durably(result / RECORD_FILE, TypeAdapter(TrainingRecord).dump_json(record, indent=1))
         self.remove(name)
         result.rename(self._models_dir / name)
-        sync_folder(self._models_dir)
+        force_to_disk(self._models_dir)
         config = self._config(self._models_dir / name)
         assert config is not None  # noqa: S101 - its record was written above
         return config
@@ -143,12 +143,18 @@ class PublishedModels:
 
 
 def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> list[ModelConfig]:
-    """All models to serve; a fine-tuned one takes the place of another of its name, and its device and dtype."""
+    """All models to serve; a fine-tuned one takes the place of another of its name."""
     by_name = {config.name: config for config in configs}
     for config in published:
-        before = by_name.get(config.name)
-        by_name[config.name] = replace(config, device=before.device, dtype=before.dtype) if before else config
+        by_name[config.name] = in_place_of(by_name.get(config.name), config)
     return list(by_name.values())
+
+
+def in_place_of(before: ModelConfig | None, config: ModelConfig) -> ModelConfig:
+    """The fine-tuned model, computed as the one of its family whose name it takes."""
+    if before is None or before.family != config.family:
+        return config
+    return replace(config, device=before.device, dtype=before.dtype, backend=before.backend)
 
 
 def _base_of(folder: Path) -> str | None:

@@ -23,7 +23,6 @@ Prepare = Callable[[Job], TrainingTask]
 Publish = Callable[[Job, Path], None]
 """Put a job's whole result into service. Raises `ManyvecError`."""
 
-UNKNOWN = "Something went wrong in the server; its log says more."
 PAUSE_S = 2.0
 """After an error, before the next attempt."""
 INTERRUPTED = "The server was stopped. Resume the job to go on from its last checkpoint."
@@ -187,8 +186,7 @@ class TrainingRunner:
             self._end(JobStatus.FAILED, "Failed.", error.message)
         except OSError as error:
             log.exception("training job %s", job.id)
-            reason = "The disk is full: free some space, then resume the job." if is_disk_full(error) else UNKNOWN
-            self._end(JobStatus.FAILED, "Failed.", reason)
+            self._end(JobStatus.FAILED, "Failed.", _reason(error))
 
     def _running(self) -> Job:
         assert self._current is not None  # noqa: S101 - only called while a job runs
@@ -208,10 +206,9 @@ class TrainingRunner:
 
     def _give_up(self, error: Exception) -> None:
         """End the job after an error that no trainer reported; tries until that can be stored."""
-        reason = "The disk is full: free some space, then resume the job." if is_disk_full(error) else UNKNOWN
         while self._current is not None and not self.closing:
             try:
-                self._end(JobStatus.FAILED, "Failed.", reason)
+                self._end(JobStatus.FAILED, "Failed.", _reason(error))
             except Exception:
                 log.exception("the end of a training job cannot be stored")
                 self._pause()
@@ -221,6 +218,13 @@ class TrainingRunner:
     def _pause(self) -> None:
         with self._changed:
             self._changed.wait(PAUSE_S)
+
+
+def _reason(error: Exception) -> str:
+    """Why a job failed, after an error that no trainer reported."""
+    if is_disk_full(error):
+        return "The disk is full: free some space, then resume the job."
+    return "Something went wrong in the server; its log says more."
 
 
 def _why_interrupted(status: int, *, closing: bool) -> str:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from app.checkpoints.resolve import base_name
 from app.core.errors import BadInputError, ManyvecError, UnavailableError
+from app.core.types import Modality, Output
 from app.engine.config import ModelConfig
 from app.engine.loader import resolve_device
 from app.families.base import Checkpoint
@@ -30,8 +31,6 @@ from app.training.task import TrainingTask
 from app.training.whole import is_disk_full
 
 log = logging.getLogger(__name__)
-
-VISUAL_FAMILIES = ("colqwen2.5", "colqwen2", "colpali")
 
 
 class Serving(Protocol):
@@ -51,10 +50,6 @@ class Serving(Protocol):
 
     def remove(self, name: str) -> None:
         """Serve the model no more; waits until its requests are answered."""
-
-
-class TrainingDisabledError(BadInputError):
-    """The server does not fine-tune."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class TrainingSwitch:
 
     def __init__(self) -> None:
         self._training: Training | None = None
-        self._problem: ManyvecError = TrainingDisabledError(
+        self._problem: ManyvecError = BadInputError(
             "Fine-tuning is switched off on this server; TRAINING=true switches it on."
         )
 
@@ -199,7 +194,8 @@ class Training:
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job within seconds. Raises `JobNotFoundError`, `JobStateError` if it has ended."""
-        return self._runner.cancel(job_id)
+        with _disk_errors():
+            return self._runner.cancel(job_id)
 
     def resume(self, job_id: str) -> Job:
         """Go on from the job's last checkpoint. Raises `JobNotFoundError`, `JobStateError`."""
@@ -210,7 +206,7 @@ class Training:
             if job.dataset.deleted:
                 raise JobStateError("The job's dataset was deleted, so it cannot go on. Start a new job.")
             self._check_name(job.model_name, overwrite=job.overwrite)
-            job = replace(job.moved(JobStatus.PENDING, "Waiting for its turn."), finished_at=None)
+            job = job.moved(JobStatus.PENDING, "Waiting for its turn.")
             self._store.update(job)
         self._runner.wake()
         return self.job(job_id)
@@ -272,7 +268,7 @@ class Training:
         self._check_name(request.model_name, overwrite=request.overwrite)
         if request.method is Method.QLORA and (problem := qlora_problem(resolve_device(self._device))):
             raise BadInputError(problem)
-        if base.family in VISUAL_FAMILIES and request.method is Method.FULL:
+        if request.method is Method.FULL and not base.spec.can(Modality.TEXT, Output.DENSE):
             raise BadInputError("Page models are fine-tuned with LoRA only.")
         if request.lora and not request.lora.merge and not self.published.is_adapter(base.name):
             _check_nameable(base)

@@ -2,8 +2,6 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -43,16 +41,16 @@ class JobStore:
 
     def add(self, job: Job, idempotency_key: str | None = None, request_sha256: str | None = None) -> None:
         """Store a new job. The key must not be known yet (`with_key`)."""
-        with self._transaction() as connection:
-            connection.execute(
+        with self._lock:
+            self._connection.execute(
                 "INSERT INTO jobs (id, status, record, idempotency_key, request_sha256) VALUES (?, ?, ?, ?, ?)",
                 (job.id, job.status, _to_json(job), idempotency_key, request_sha256),
             )
 
     def with_key(self, idempotency_key: str, request_sha256: str) -> Job | None:
         """The job that this key started, if it did. Raises `BadInputError` if that was another request."""
-        with self._transaction() as connection:
-            row = connection.execute(
+        with self._lock:
+            row = self._connection.execute(
                 "SELECT record, request_sha256 FROM jobs WHERE idempotency_key = ?", (idempotency_key,)
             ).fetchone()
         if row is None:
@@ -63,8 +61,8 @@ class JobStore:
 
     def get(self, job_id: str) -> Job:
         """Raises `JobNotFoundError`."""
-        with self._transaction() as connection:
-            row = connection.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        with self._lock:
+            row = self._connection.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()
         if row is None:
             raise JobNotFoundError("There is no training job of that id; GET /training-jobs lists them.")
         return _JOB.validate_json(row[0])
@@ -73,8 +71,8 @@ class JobStore:
         """All jobs, or those in one of `statuses`, in the order in which they were added."""
         marks = ", ".join("?" * len(statuses))
         where = f"WHERE status IN ({marks})" if statuses else ""
-        with self._transaction() as connection:
-            rows = connection.execute(
+        with self._lock:
+            rows = self._connection.execute(
                 f"SELECT record FROM jobs {where} ORDER BY number",  # noqa: S608 - question marks only
                 tuple(map(str, statuses)),
             ).fetchall()
@@ -82,23 +80,18 @@ class JobStore:
 
     def update(self, job: Job) -> None:
         """Store a job that changed."""
-        with self._transaction() as connection:
-            connection.execute(
+        with self._lock:
+            self._connection.execute(
                 "UPDATE jobs SET status = ?, record = ? WHERE id = ?", (job.status, _to_json(job), job.id)
             )
 
     def delete(self, job_id: str) -> None:
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+        with self._lock:
+            self._connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._connection:
-            yield self._connection
 
 
 def _to_json(job: Job) -> str:

@@ -7,14 +7,13 @@ checksums, and renamed.
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.training.disk import sync_folder
+from app.training.disk import force_all_to_disk, force_to_disk
 from app.training.task import TrainingFailedError
 
 MANIFEST = "manifest.json"
@@ -88,15 +87,14 @@ def _seal(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = {path.relative_to(folder).as_posix(): _description(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps({"files": listed}, indent=1), encoding="utf-8")
-    for path in (*folder.rglob("*"), folder):
-        _force_to_disk(path)
+    force_all_to_disk(folder)
 
 
 def _replace(temporary: Path, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
-    sync_folder(folder.parent)
+    force_to_disk(folder.parent)
 
 
 def _description(file: Path) -> dict[str, Any]:
@@ -105,14 +103,6 @@ def _description(file: Path) -> dict[str, Any]:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
         return {"bytes": stream.tell(), "sha256": digest.hexdigest()}
-
-
-def _force_to_disk(path: Path) -> None:
-    if path.is_dir():
-        sync_folder(path)
-        return
-    with path.open("r+b") as stream:
-        os.fsync(stream.fileno())
 
 
 def _disk_full_reason(folder: Path, n_bytes: int) -> str:

@@ -52,7 +52,7 @@ async def test_a_job_is_started_followed_and_served(http: httpx.AsyncClient) -> 
     status = await ended(http, answer.json()["job_id"])
     assert set(status) == STATUS_KEYS
     assert (status["status"], status["progress"], status["steps"], status["error"]) == ("completed", 100, 5, None)
-    assert "1 lines of the dataset are no pairs" in status["message"]
+    assert "no pairs, and were ignored: 1." in status["message"]
     names = [model["id"] for model in (await http.get("/v1/models")).json()["data"]]
     assert "mine" in names
     vector = await http.post("/vectorize", json={"text": "x", "model": "mine"})

@@ -1,6 +1,6 @@
 """Fine-tuning jobs."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -115,6 +115,3 @@ class Deleted(Body):
 
     id: str
     deleted: Literal[True] = True
-
-
-IdempotencyKey = Annotated[str | None, Field(max_length=255)]
