@@ -126,7 +126,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def install_runtime(venv: Environment, torch: str) -> None:
-    say("Installing what the server needs; the first time takes one to five minutes and 1.3 GB of disk")
+    say("Installing what the server needs; the first time takes one to five minutes and 1.9 GB of disk")
     venv.pip_install("pip itself", PIP)
     install_torch(venv, torch)
     venv.pip_install("transformers, FastAPI and the rest", "-r", REQUIREMENTS)
