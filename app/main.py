@@ -26,8 +26,8 @@ from app.families.base import Checkpoint
 from app.settings import Settings
 from app.training.process import TRAINER
 from app.training.published import published_models, with_published
-from app.training.service import TrainingSwitch
 from app.training.serving import EngineServing
+from app.training.switch import TrainingSwitch
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,8 @@ from app.training.jobs import ENDED, Dataset, Job
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.page_pairs import PageLimits, write_page_pairs
 from app.training.pairs import read_pairs, write_pairs
-from app.training.service import JobRequest, Training, TrainingSwitch
+from app.training.service import JobRequest, Training
+from app.training.switch import TrainingSwitch
 
 router = api_router("training")
 

@@ -1,6 +1,5 @@
 """What the HTTP layer and the command line ask of fine-tuning. Methods block for as long as a commit takes."""
 
-import logging
 import sqlite3
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import Protocol, Self
 from filelock import FileLock, Timeout
 
 from app.checkpoints.resolve import base_name
-from app.core.errors import BadInputError, ManyvecError, UnavailableError
+from app.core.errors import BadInputError, UnavailableError
 from app.core.types import Modality, Output
 from app.engine.config import ModelConfig
 from app.engine.loader import resolve_device
@@ -29,8 +28,6 @@ from app.training.runner import TrainingRunner
 from app.training.store import JobStore
 from app.training.task import TrainingTask
 from app.training.whole import is_disk_full
-
-log = logging.getLogger(__name__)
 
 
 class Serving(Protocol):
@@ -66,40 +63,6 @@ class JobRequest:
     idempotency_key: str | None = None
     request_sha256: str | None = None
     """Of everything that was sent, to tell a repeated request from another one with its key."""
-
-
-class TrainingSwitch:
-    """Fine-tuning, or why there is none."""
-
-    def __init__(self) -> None:
-        self._training: Training | None = None
-        self._problem: ManyvecError = BadInputError(
-            "Fine-tuning is switched off on this server; TRAINING=true switches it on."
-        )
-
-    @property
-    def training(self) -> "Training":
-        """Raises the `ManyvecError` that says why there is none."""
-        if self._training is None:
-            raise self._problem
-        return self._training
-
-    def open(self, models_dir: Path, serving: Serving, device: str, trainer: Sequence[str]) -> None:
-        """Switch it on if the models folder allows it."""
-        try:
-            self._training = Training.open(models_dir, serving, device, trainer)
-        except ManyvecError as error:
-            log.warning("no fine-tuning: %s", error.message)
-            self._problem = error
-
-    def stop(self) -> None:
-        """End what runs; jobs can still be looked at."""
-        if self._training is not None:
-            self._training.stop()
-
-    def close(self) -> None:
-        if self._training is not None:
-            self._training.close()
 
 
 class Training:
