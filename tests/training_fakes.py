@@ -8,10 +8,11 @@ from typing import Any
 from app.core.errors import ModelNotFoundError
 from app.engine.config import ModelConfig
 from app.families.base import Checkpoint
+from app.training.admission import JobRequest
 from app.training.jobs import ENDED, Job, JobStatus
 from app.training.options import Method, TrainingOptions
 from app.training.pairs import read_pairs, write_pairs
-from app.training.service import JobRequest, Training
+from app.training.service import Training
 
 REQUEST = JobRequest(model_name="mine", base_model="base", method=Method.FULL, options=TrainingOptions())
 

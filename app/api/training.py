@@ -30,11 +30,12 @@ from app.core.types import Modality, Output
 from app.engine.daemon import in_daemon_thread
 from app.engine.engine import Engine
 from app.settings import Settings
+from app.training.admission import JobRequest
 from app.training.jobs import ENDED, Dataset, Job
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.page_pairs import PageLimits, write_page_pairs
 from app.training.pairs import read_pairs, write_pairs
-from app.training.service import JobRequest, Training
+from app.training.service import Training
 from app.training.switch import TrainingSwitch
 
 router = api_router("training")

@@ -14,12 +14,13 @@ from app.core.types import Modality, Output
 from app.engine.config import ModelConfig
 from app.families.base import Checkpoint
 from app.settings import Settings
+from app.training.admission import JobRequest
 from app.training.jobs import ENDED, Dataset, Job, JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.page_pairs import PageLimits, write_page_pairs
 from app.training.pairs import read_pairs, write_pairs
 from app.training.process import TRAINER
-from app.training.service import JobRequest, Training
+from app.training.service import Training
 
 LOOK_S = 0.2
 

@@ -6,63 +6,24 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from app.checkpoints.resolve import base_name
-from app.core.errors import BadInputError, UnavailableError
-from app.core.types import Modality, Output
-from app.engine.config import ModelConfig
+from app.core.errors import UnavailableError
 from app.engine.loader import resolve_device
-from app.families.base import Checkpoint
+from app.training.admission import Admission, JobRequest, Serving
 from app.training.folders import JobFolders
 from app.training.jobs import ENDED, RESUMABLE, Dataset, Job, JobStateError, JobStatus
-from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.process import TRAINER
 from app.training.published import TRAINING, TrainingRecord, published_models
-from app.training.qlora import qlora_problem
 from app.training.runner import TrainingRunner
 from app.training.store import JobStore
 from app.training.task import TrainingTask
 from app.training.whole import is_disk_full
-
-
-class Serving(Protocol):
-    """The models that are served, as training needs them. May be called from any thread."""
-
-    def config(self, name: str) -> ModelConfig:
-        """Of the model served under this name. Raises `ModelNotFoundError`."""
-
-    def configs(self) -> Sequence[ModelConfig]:
-        """Of all models that are served."""
-
-    def fetch(self, config: ModelConfig) -> Checkpoint:
-        """Find the model's checkpoint on disk, or download it. Raises `ModelLoadError`."""
-
-    def put(self, config: ModelConfig) -> None:
-        """Serve this model from now on, in place of another of its name."""
-
-    def remove(self, name: str) -> None:
-        """Serve the model no more; waits until its requests are answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """What somebody wants trained."""
-
-    model_name: str
-    base_model: str
-    """Served name."""
-    method: Method
-    options: TrainingOptions
-    lora: LoraOptions | None = None
-    overwrite: bool = False
-    idempotency_key: str | None = None
-    request_sha256: str | None = None
-    """Of everything that was sent, to tell a repeated request from another one with its key."""
 
 
 class Training:
@@ -105,6 +66,7 @@ class Training:
         self.published = published_models(root.parent)
         self._folders = JobFolders(root / "jobs", self.published)
         self._store = JobStore.open(root / "jobs.sqlite3")
+        self._admission = Admission(serving, self.published, self._store, device)
         self.published.empty_trash()
         self._folders.sweep({job.id for job in self._store.list()})
         self._runner = TrainingRunner(self._store, self._folders, self._task, self._publish, command)
@@ -168,7 +130,7 @@ class Training:
                 raise JobStateError(f"The job is {job.status}; only failed, cancelled and interrupted jobs go on.")
             if job.dataset.deleted:
                 raise JobStateError("The job's dataset was deleted, so it cannot go on. Start a new job.")
-            self._check_name(job.model_name, overwrite=job.overwrite)
+            self._admission.check_name(job.model_name, overwrite=job.overwrite)
             job = job.moved(JobStatus.PENDING, "Waiting for its turn.")
             self._store.update(job)
         self._runner.wake()
@@ -197,14 +159,14 @@ class Training:
         """
         with self._submitting:
             self.published.require(name)
-            self._check_unneeded(name)
+            self._admission.check_unneeded(name)
             if any(config.name == name for config in self._serving.configs()):
                 self._serving.remove(name)
             self.published.remove(name)
 
     def _new_job(self, request: JobRequest, write_dataset: Callable[[Path], Dataset]) -> Job:
         base = self._serving.config(request.base_model)
-        self._check(request, base)
+        self._admission.check(request, base)
         job_id = uuid.uuid4().hex
         folder = self._folders.create(job_id)
         try:
@@ -226,50 +188,6 @@ class Training:
             self._folders.delete(job_id)
             raise
         return self.job(job_id)
-
-    def _check(self, request: JobRequest, base: ModelConfig) -> None:
-        self._check_name(request.model_name, overwrite=request.overwrite)
-        if request.method is Method.QLORA and (problem := qlora_problem(resolve_device(self._device))):
-            raise BadInputError(problem)
-        if request.method is Method.FULL and not base.spec.can(Modality.TEXT, Output.DENSE):
-            raise BadInputError("Page models are fine-tuned with LoRA only.")
-        if request.lora and not request.lora.merge and not self.published.is_adapter(base.name):
-            _check_nameable(base)
-            if request.model_name == base.name:
-                raise BadInputError(
-                    "An adapter cannot take the place of its own base; choose another model_name or send `merge: true`."
-                )
-        if request.options.train_heads and base.family != "bge-m3":
-            raise BadInputError(f"train_heads is for BGE-M3; {base.name} is of the family {base.family}.")
-
-    def _check_name(self, name: str, *, overwrite: bool) -> None:
-        self.published.check_name(name, overwrite=overwrite)
-        configs = self._serving.configs()
-        if any(Path(config.checkpoint).name.lower() == name != config.name for config in configs):
-            # A folder of that name would be taken for the checkpoint, which is looked for on the disk first.
-            raise BadInputError(f"{name} is what a served model's checkpoint is called; choose another model_name.")
-        if any(config.name == name for config in configs) and not overwrite:
-            raise BadInputError(
-                f"A model is served as {name} already; choose another model_name or send `overwrite: true`."
-            )
-        self._check_no_adapters(name)
-        active = self._store.list(JobStatus.PENDING, JobStatus.RUNNING)
-        if any(job.model_name == name for job in active):
-            raise BadInputError(
-                f"A job that makes {name} waits or runs already; cancel it or choose another model_name."
-            )
-
-    def _check_unneeded(self, name: str) -> None:
-        """Raises `BadInputError` if an adapter or a job needs this model."""
-        self._check_no_adapters(name)
-        active = self._store.list(JobStatus.PENDING, JobStatus.RUNNING)
-        if any(job.base_model == name for job in active):
-            raise BadInputError(f"A job that waits or runs trains {name} further; cancel it first.")
-
-    def _check_no_adapters(self, name: str) -> None:
-        """Raises `BadInputError` if adapters would lose their base, or get another one, with this model."""
-        if adapters := self.published.adapters_over(name):
-            raise BadInputError(f"{', '.join(adapters)} would lose the base {name}; delete what is over it first.")
 
     def _ended(self, job_id: str) -> Job:
         job = self.job(job_id)
@@ -304,20 +222,10 @@ class Training:
     def _publish(self, job: Job, result: Path) -> None:
         """Called by the runner with a whole result."""
         self.published.check_name(job.model_name, overwrite=job.overwrite)
-        self._check_no_adapters(job.model_name)
+        self._admission.check_no_adapters(job.model_name)
         config = self.published.publish(result, job.model_name, TrainingRecord.of(job))
         self._serving.put(config)
         self._folders.delete_checkpoints(job.id)
-
-
-def _check_nameable(base: ModelConfig) -> None:
-    """Raises `BadInputError` if an adapter could not name this base so that it is found again."""
-    path = Path(base.checkpoint)
-    if path.is_absolute() or len(path.parts) > 2:
-        raise BadInputError(
-            f"{base.name} does not lie directly in the models folder, so an adapter over it would not be found; send "
-            "`merge: true`."
-        )
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.core.errors import BadInputError, ManyvecError
-from app.training.service import Serving, Training
+from app.training.admission import Serving
+from app.training.service import Training
 
 log = logging.getLogger(__name__)
 
