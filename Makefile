@@ -63,6 +63,10 @@ starter-colpali: setup-dev
 openapi: setup-dev ## Write openapi.json anew
 	@$(BIN)/python generate_openapi.py
 
+.PHONY: screenshots
+screenshots: setup-dev ## Write docs/screenshots/ anew: the playground in headless Chromium
+	@$(BIN)/python -m scripts.screenshots
+
 settings: setup-dev ## Write the table of settings in README.md anew
 	@$(BIN)/python -m scripts.settings_table
 

@@ -134,7 +134,7 @@ def _welcome(settings: Settings, port: int) -> str:
     models, default_text = configured_models(settings)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - read, not bound
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    lines = [f"\nManyvec serves on {url}", f"  try it in a browser: {url}/docs", "  models:"]
+    lines = [f"\nManyvec serves on {url}", f"  try it in a browser: {url}/playground", "  models:"]
     for model in models:
         notes = [model.family, *(["default for text"] if model.name == default_text else [])]
         notes += [] if model.trained else ["untrained: random weights"]

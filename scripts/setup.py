@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from scripts.chromium import apt_commands, find_chromium
 from scripts.torch_build import TorchBuild, choose_torch_build, pip_would_install
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def main() -> None:
     if arguments.dev:
         venv.layer("dev", [REQUIREMENTS, DEV], lambda: install_dev(venv))
         install_on_top(venv, ".venv-oracle", ORACLE, [REQUIREMENTS, DEV, ORACLE])
+        install_chromium(venv)
     if arguments.bench:
         for folder, requirements in PEERS.items():
             install_on_top(venv, folder, requirements, [REQUIREMENTS, requirements])
@@ -158,6 +160,15 @@ def install_gpu(venv: Environment) -> None:
 def install_dev(venv: Environment) -> None:
     say("Installing what tests and checks need")
     venv.pip_install("pytest, ruff, mypy and the rest", "-c", REQUIREMENTS, "-r", DEV)
+
+
+def install_chromium(venv: Environment) -> None:
+    """The playground's tests need a browser; without one they are skipped."""
+    if find_chromium():
+        return
+    commands = apt_commands()
+    if not (commands and all(venv.run(" ".join(command[:2]) + " chromium", *command) for command in commands)):
+        say("  The playground's tests will be skipped: they need Chromium (Debian's package is called chromium).")
 
 
 def install_on_top(venv: Environment, folder: str, requirements: Path, stamped: Sequence[Path]) -> None:

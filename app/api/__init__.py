@@ -3,7 +3,7 @@
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.api import errors, health, metrics, models, predict, rerank, similarity, text, training, visual
+from app.api import errors, health, metrics, models, playground, predict, rerank, similarity, text, training, visual
 from app.api.disconnect import CancelOnDisconnect
 from app.api.limits import RequestSlots
 from app.api.observe import HttpMetrics, ObserveRequests
@@ -38,6 +38,7 @@ def install(app: FastAPI, settings: Settings, metrics_registry: CollectorRegistr
                 "max_part_size": 4 * settings.max_text_chars,
             },
         )
+    playground.install(app)
     errors.install(app)
     app.add_middleware(CancelOnDisconnect)
     # Around the whole stack, for its outermost layer is Starlette's, which answers when there is a bug.

@@ -21,8 +21,9 @@ router = APIRouter(tags=["server"], generate_unique_id_function=operation_id)
 @router.get("/", summary="Where to look")
 async def welcome(request: Request) -> Welcome:
     return Welcome(
-        message="Manyvec turns texts, pages and pictures into vectors. Start at /docs.",
+        message="Manyvec turns texts, pages and pictures into vectors. Start at /playground or /docs.",
         version=request.app.version,
+        playground="/playground",
         docs="/docs",
         openapi="/openapi.json",
         models="/v1/models",

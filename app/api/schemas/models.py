@@ -13,6 +13,7 @@ class Welcome(Body):
 
     message: str
     version: str
+    playground: str = Field(description="Path of a web page to try everything in.")
     docs: str = Field(description="Path of the interactive documentation.")
     openapi: str = Field(description="Path of the OpenAPI document.")
     models: str = Field(description="Path of the list of models.")

@@ -1,0 +1,40 @@
+/**
+ * A call of the HTTP API, as data: it can be sent, and be shown as the curl line or the Python that does the same.
+ *
+ * {method, path, query: {name: value}, json: body} or {..., form: [[name, text or File], ...]};
+ * `path` has no leading slash, so that the page works behind a proxy that serves it under another path.
+ */
+
+/** POST of a JSON body. */
+export const jsonCall = (path, json) => ({ method: "POST", path, json });
+
+/** POST of a form; null and "" are left out. */
+export const formCall = (path, fields, query = {}) => ({
+  method: "POST", path, query, form: fields.filter(([, value]) => value !== null && value !== undefined && value !== ""),
+});
+
+/** GET, or another method without a body. */
+export const plainCall = (path, method = "GET") => ({ method, path });
+
+/** The address, relative to the page. */
+export function address(call) {
+  const query = new URLSearchParams(
+    Object.entries(call.query ?? {}).filter(([, value]) => value !== null && value !== undefined && value !== ""),
+  ).toString();
+  return query ? `${call.path}?${query}` : call.path;
+}
+
+/** What fetch() takes beside the address. */
+export function request(call, key = "") {
+  const headers = key ? { "X-API-Key": key } : {};
+  if (call.form) {
+    const body = new FormData();
+    for (const [name, value] of call.form) {
+      if (value instanceof Blob) body.append(name, value, value.name ?? "file");
+      else body.append(name, value);
+    }
+    return { method: call.method, headers, body };
+  }
+  if (call.json === undefined) return { method: call.method, headers };
+  return { method: call.method, headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(call.json) };
+}

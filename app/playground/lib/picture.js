@@ -1,0 +1,137 @@
+/** A picture with a map over it: opacity, grid, the value under the pointer or the arrow keys, hotspots, PNG. */
+
+import { element } from "./dom.js";
+import { colorRange, drawGrid, drawMap, hotspots } from "./heatmap.js";
+
+const LARGEST_SIDE = 1600;
+/** Pixels of the canvas on the page; the PNG has the picture's own size. */
+
+/**
+ * `show(page, map)` with {url, width, height, name} and a map of heatmap.js, or null for the picture alone;
+ * `onPatch(x, y)` is called when a patch is clicked, or Enter is pressed on it.
+ */
+export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
+  let page = null;
+  let map = null;
+  let at = null;
+
+  const image = element("img", { alt: "" });
+  const canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": label });
+  const stage = element("div", { class: "stage" }, image, canvas);
+  const value = element("output", { class: "number", "aria-live": "polite" });
+  const opacity = element("input", { type: "range", min: "0", max: "1", step: "0.05", value: "0.7", on: { input: draw } });
+  const grid = element("input", { type: "checkbox", on: { change: draw } });
+  const smooth = element("input", { type: "checkbox", checked: true, on: { change: draw } });
+  const low = element("span", { class: "number" });
+  const high = element("span", { class: "number" });
+  const legend = element("div", { class: "legend", "aria-hidden": "true" }, low, element("span"), high);
+  const spots = element("ol", { class: "spots", "aria-label": "Highest patches" });
+  const save = element("button", { type: "button", on: { click: download } }, "Download PNG");
+  const controls = element("div", { class: "bar" },
+    element("label", {}, "Opacity ", opacity),
+    element("label", {}, grid, " Patch grid"),
+    element("label", {}, smooth, " Smooth"),
+    legend, save);
+  const node = element("div", { class: "card", hidden: true }, controls, stage, value, withHotspots ? spots : null);
+
+  function show(newPage, newMap) {
+    if (page?.url !== newPage.url) image.src = newPage.url;
+    image.alt = newPage.name;
+    if (map && newMap && (map.width !== newMap.width || map.height !== newMap.height)) at = null;
+    [page, map] = [newPage, newMap];
+    const scale = Math.min(1, LARGEST_SIDE / Math.max(page.width, page.height));
+    [image.width, image.height] = [page.width, page.height];
+    [canvas.width, canvas.height] = [Math.round(page.width * scale), Math.round(page.height * scale)];
+    node.hidden = false;
+    for (const part of [controls, value, spots]) part.hidden = !map;
+    if (map) {
+      const { low: lowest, high: highest } = colorRange(map);
+      [low.textContent, high.textContent] = [lowest.toFixed(3), highest.toFixed(3)];
+      spots.replaceChildren(...hotspots(map).map((spot, index) => element("li", {}, element("button", {
+        type: "button", on: { click: () => look(spot.x, spot.y) },
+      "aria-label": `Number ${index + 1}: column ${spot.x + 1}, row ${spot.y + 1}, ${spot.value.toFixed(3)}`,
+      }, `${index + 1}: `, element("span", { class: "number" }, spot.value.toFixed(3))))));
+    }
+    draw();
+  }
+
+  function draw() {
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (!map) return;
+    drawMap(context, map, { opacity: Number(opacity.value), smooth: smooth.checked });
+    if (grid.checked) drawGrid(context, map);
+    if (withHotspots) hotspots(map).forEach((spot, index) => mark(context, spot, index + 1));
+    if (at) frame(context, at);
+    value.textContent = at
+      ? `Column ${at.x + 1}, row ${at.y + 1}: ${map.values[at.y * map.width + at.x].toFixed(4)}`
+      : "Point at the picture, or move with the arrow keys, to read values.";
+  }
+
+  const patch = () => [canvas.width / map.width, canvas.height / map.height];
+
+  function mark(context, { x, y }, number) {
+    const [width, height] = patch();
+    const radius = Math.max(9, canvas.width / 90);
+    context.beginPath();
+    context.arc((x + 0.5) * width, (y + 0.5) * height, radius, 0, 2 * Math.PI);
+    context.fillStyle = "rgb(20 20 28 / 0.85)";
+    context.fill();
+    context.strokeStyle = "#fff";
+    context.lineWidth = 2;
+    context.stroke();
+    context.fillStyle = "#fff";
+    context.font = `bold ${Math.round(radius * 1.2)}px sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText(String(number), (x + 0.5) * width, (y + 0.5) * height + 1);
+  }
+
+  function frame(context, { x, y }) {
+    const [width, height] = patch();
+    for (const [color, line] of [["#fff", 5], ["#14141c", 2]]) {
+      context.strokeStyle = color;
+      context.lineWidth = line;
+      context.strokeRect(x * width, y * height, width, height);
+    }
+  }
+
+  function look(x, y) {
+    if (!map) return;
+    at = { x: Math.min(Math.max(x, 0), map.width - 1), y: Math.min(Math.max(y, 0), map.height - 1) };
+    draw();
+  }
+
+  function pointAt(event) {
+    const box = canvas.getBoundingClientRect();
+    look(Math.floor(((event.clientX - box.left) / box.width) * map.width), Math.floor(((event.clientY - box.top) / box.height) * map.height));
+  }
+
+  canvas.addEventListener("pointermove", (event) => map && pointAt(event));
+  canvas.addEventListener("click", (event) => {
+    if (!map) return;
+    pointAt(event);
+    onPatch?.(at.x, at.y);
+  });
+  canvas.addEventListener("keydown", (event) => {
+    if (!map) return;
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (step) {
+      event.preventDefault();
+      at ? look(at.x + step[0], at.y + step[1]) : look(0, 0);
+    } else if (event.key === "Enter" && at) onPatch?.(at.x, at.y);
+  });
+
+  async function download() {
+    const full = new OffscreenCanvas(page.width, page.height);
+    const context = full.getContext("2d");
+    context.drawImage(image, 0, 0, page.width, page.height);
+    drawMap(context, map, { opacity: Number(opacity.value), smooth: smooth.checked });
+    if (grid.checked) drawGrid(context, map);
+    const url = URL.createObjectURL(await full.convertToBlob({ type: "image/png" }));
+    element("a", { href: url, download: `${page.name.replace(/\W+/g, "-")}-heatmap.png` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  }
+
+  return { node, show, clear: () => { node.hidden = true; } };
+}

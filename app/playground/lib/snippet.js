@@ -1,0 +1,94 @@
+/** The curl line and the Python that do what the page does, to copy. */
+
+import { apiKey } from "./api.js";
+import { address } from "./call.js";
+import { element } from "./dom.js";
+
+const LONG = 300;
+/** Longer texts, such as a picture in base64, are shortened where they are shown, not where they are copied. */
+
+/** A details element; `show(calls)` writes one call, or several in their order, into it. */
+export function snippet() {
+  const code = element("code");
+  const copied = element("span", { role: "status", class: "hint" });
+  let texts = { curl: "", python: "" };
+  let language = "curl";
+  const show = () => { code.textContent = shortened(texts[language]); };
+  const choices = ["curl", "python"].map((name) => element("button", {
+    type: "button", "aria-pressed": String(name === language), dataset: { language: name },
+    on: { click: () => choose(name) },
+  }, name === "curl" ? "curl" : "Python"));
+  const choose = (name) => {
+    language = name;
+    for (const button of choices) button.setAttribute("aria-pressed", String(button.dataset.language === name));
+    show();
+  };
+  const copy = element("button", { type: "button", on: { click: async () => {
+    await navigator.clipboard.writeText(texts[language]);
+    copied.textContent = "Copied.";
+    setTimeout(() => { copied.textContent = ""; }, 2000);
+  } } }, "Copy");
+  const node = element("details", { class: "snippet", hidden: true },
+    element("summary", {}, "The same with curl or Python"),
+    element("div", { class: "bar" }, ...choices, copy, copied),
+    element("pre", { tabindex: "0" }, code));
+  return {
+    node,
+    show(...calls) {
+      texts = { curl: calls.map(curl).join("\n\n"), python: python(calls) };
+      node.hidden = false;
+      show();
+    },
+  };
+}
+
+const url = (call) => new URL(address(call), document.baseURI).href;
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const fileName = (blob) => blob.name ?? "file";
+
+/** One call as a command line. */
+export function curl(call) {
+  const parts = [`curl${call.method === "GET" ? "" : ` -X ${call.method}`} ${quoted(url(call))}`];
+  if (apiKey.get()) parts.push('-H "X-API-Key: $API_KEY"');
+  if (call.json !== undefined) {
+    parts.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(call.json))}`);
+  }
+  for (const [name, value] of call.form ?? []) {
+    parts.push(value instanceof Blob ? `-F ${quoted(`${name}=@${fileName(value)}`)}` : `--form-string ${quoted(`${name}=${value}`)}`);
+  }
+  return parts.join(" \\\n  ");
+}
+
+/** Calls as a program that needs httpx. */
+export function python(calls) {
+  const headers = apiKey.get() ? ', headers={"X-API-Key": os.environ["API_KEY"]}' : "";
+  const imports = headers ? "import os\n\nimport httpx\n" : "import httpx\n";
+  const body = calls.map((call) => `response = client.${call.method.toLowerCase()}(${["", ...pythonArguments(call)].join("\n    ")}\n)\nresponse.raise_for_status()\nprint(response.text)`);
+  return `${imports}\nclient = httpx.Client(timeout=120${headers})\n${body.join("\n")}\n`;
+}
+
+function pythonArguments(call) {
+  const list = [`${JSON.stringify(url(call))},`];
+  if (call.json !== undefined) list.push(`json=${literal(call.json)},`);
+  const texts = (call.form ?? []).filter(([, value]) => !(value instanceof Blob));
+  const files = (call.form ?? []).filter(([, value]) => value instanceof Blob);
+  if (texts.length) list.push(`data=${literal(Object.fromEntries(texts))},`);
+  if (files.length) {
+    const items = files.map(([name, value]) => `(${literal(name)}, open(${literal(fileName(value))}, "rb"))`);
+    list.push(`files=[${items.join(", ")}],`);
+  }
+  return list;
+}
+
+/** A JSON value as Python writes it. */
+function literal(value) {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (typeof value === "object") {
+    return `{${Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${literal(item)}`).join(", ")}}`;
+  }
+  return JSON.stringify(value);
+}
+
+const shortened = (text) => text.replace(/[\w+/=]{300,}/g, (long) => `${long.slice(0, 40)}... (${long.length - LONG + 260} more)`);

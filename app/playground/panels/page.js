@@ -1,0 +1,100 @@
+/** A page and a query: where on the page each token of the query matches. */
+
+import { sendForJson } from "../lib/api.js";
+import { formCall } from "../lib/call.js";
+import { element, field } from "../lib/dom.js";
+import { exampleFile, fileZone, pageFields, pagesOf } from "../lib/files.js";
+import { range, sum } from "../lib/heatmap.js";
+import { modelSelect } from "../lib/models.js";
+import { pagePicker } from "../lib/page_picker.js";
+import { pictureWithMap } from "../lib/picture.js";
+import { snippet } from "../lib/snippet.js";
+import { status } from "../lib/status.js";
+import { tokenChips } from "../lib/token_chips.js";
+
+const READS_PAGES = ["image:multi_vector", "text:multi_vector"];
+
+export function mount(panel) {
+  let page = null;
+  let maps = null;
+  /** Answers by page, query and model, so that going back asks nothing. */
+  const answers = new Map();
+
+  const reading = status();
+  const matching = status();
+  const curl = snippet();
+  const picture = pictureWithMap({ label: "Similarity map over the page" });
+  const picker = pagePicker((chosen) => {
+    page = chosen;
+    match();
+  });
+  const chips = tokenChips((index) => showMap(index));
+  const score = element("p", { class: "number" });
+  const model = modelSelect(READS_PAGES, { onChange: () => match() });
+  const query = element("input", { type: "search", name: "query", value: "ships", required: true });
+  const form = element("form", { class: "card", on: { submit: (event) => {
+    event.preventDefault();
+    match();
+  } } },
+  fileZone("A page: picture or PDF", ([file]) => open(file)),
+  element("button", { type: "button", on: { click: example } }, "Take the example page"),
+  reading.node, picker.node,
+  field("Query", query), field("Model", model),
+  element("button", { class: "primary" }, "Show where it matches"), matching.node, curl.node);
+  const result = element("div", { class: "card", hidden: true }, chips.node, score);
+  panel.append(
+    element("p", { class: "lead" }, "Which patches of a page match a query? Each token of the query has a map of its own."),
+    element("div", { class: "beside" }, form, element("div", { class: "stack" }, result, picture.node)));
+
+  async function open(file) {
+    answers.clear();
+    picker.clear();
+    await reading.run("Reading the file ...", async (signal) => {
+      for await (const each of pagesOf(file, { signal })) picker.add(each);
+    });
+  }
+
+  async function example() {
+    const file = await reading.run("Fetching the example ...", () => exampleFile("page.png"));
+    if (file) await open(file);
+  }
+
+  async function match() {
+    if (!page) return;
+    if (!query.value.trim()) {
+      picture.show(page, null);
+      result.hidden = true;
+      return;
+    }
+    const call = formCall("interpret", [...pageFields(page), ["query", query.value], ["model", model.value]]);
+    curl.show(call);
+    const key = JSON.stringify([page.number, query.value, model.value]);
+    const answer = answers.get(key)
+      ?? await matching.run("Matching ...", (signal) => sendForJson(call, { signal }));
+    if (!answer) {
+      picture.show(page, null);
+      result.hidden = true;
+      return;
+    }
+    answers.set(key, answer);
+    maps = answer.similarity_maps.map(({ similarity_map: columns }) => rowMajor(columns));
+    const best = maps.map((map) => range(map).high);
+    chips.show(answer.tokens, best);
+    const total = best.reduce((one, other) => one + other, 0);
+    score.textContent = `MaxSim of these tokens: ${total.toFixed(3)}; a token in the mean: ${(total / best.length).toFixed(3)}`;
+    result.hidden = false;
+    showMap(null);
+  }
+
+  function showMap(index) {
+    picture.show(page, index === null ? sum(maps) : maps[index]);
+  }
+}
+
+/** A map that comes column by column. */
+function rowMajor(columns) {
+  const [width, height] = [columns.length, columns[0].length];
+  const values = new Float32Array(width * height);
+  columns.forEach((column, x) => column.forEach((value, y) => { values[y * width + x] = value; }));
+  return { width, height, values };
+}

@@ -1,0 +1,5 @@
+import { element } from "../lib/dom.js";
+
+export function mount(panel) {
+  panel.append(element("p", { class: "lead" }, "..."));
+}

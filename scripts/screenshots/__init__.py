@@ -1,0 +1,1 @@
+"""Pictures of the playground for the README: `make screenshots` writes docs/screenshots/."""
