@@ -23,6 +23,8 @@ from app.engine.metrics import EngineMetrics, metrics_registry
 from app.engine.model_runner import RunnerLimits
 from app.engine.registry import Loader, ModelRegistry
 from app.families.base import Checkpoint
+from app.pdf.process import WORKER, ProcessLimits
+from app.pdf.renderer import PdfRenderer
 from app.settings import Settings
 from app.training.process import TRAINER
 from app.training.published import published_models, with_published
@@ -30,6 +32,9 @@ from app.training.serving import EngineServing
 from app.training.switch import TrainingSwitch
 
 log = logging.getLogger(__name__)
+
+BYTES_TO_READ_PDFS = 2 << 30
+"""Address space of a process that draws PDFs, beside what the pixels of a page take."""
 
 DESCRIPTION = """
 Text, pages and pictures into vectors: ColQwen2.5, ColQwen2, ColPali, E5, BGE-M3 and DINOv3 behind one server.
@@ -66,6 +71,7 @@ def create_app(
         )
         engine = Engine(registry, threads, engine_metrics, device=settings.device, default_text=default_text)
         app.state.engine = engine
+        pdfs = app.state.pdfs = pdf_renderer(settings)
         if settings.training:
             serving = EngineServing(engine, models.fetch, asyncio.get_running_loop(), models_of_file(settings)[0])
             # In a thread: it waits for the disk, and what it finds there it may put into service at once.
@@ -77,6 +83,7 @@ def create_app(
         finally:
             warmup.cancel()
             await asyncio.gather(warmup, return_exceptions=True)
+            await pdfs.close()
             await in_daemon_thread(training.close)
             await engine.close()
 
@@ -126,6 +133,14 @@ def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> Checkpoint
         ),
         threads=threads,
     )
+
+
+def pdf_renderer(settings: Settings) -> PdfRenderer:
+    """What draws the pages of PDFs; none of its processes is started yet."""
+    max_pixels = int(settings.max_image_megapixels * 1_000_000)
+    # Three bytes a pixel, in pdfium's bitmap, in Pillow's picture, twice in a PNG that cannot be compressed.
+    limits = ProcessLimits(address_space=BYTES_TO_READ_PDFS + 12 * max_pixels, answer_bytes=(1 << 20) + 4 * max_pixels)
+    return PdfRenderer(settings.pdf_dpi, max_pixels, limits, WORKER)
 
 
 def hub(settings: Settings) -> Hub:

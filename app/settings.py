@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     max_items: int = Field(1024, ge=1, description="Most texts or images in one request; 413 beyond it.")
     max_text_chars: int = Field(400_000, ge=1, description="Longest single text in characters; 413 beyond it.")
     max_image_megapixels: float = Field(40, gt=0, description="Largest image in megapixels; 413 beyond it.")
+    pdf_dpi: float = Field(
+        150,
+        gt=0,
+        description="Dots per inch at which pages of PDFs are drawn; fewer where MAX_IMAGE_MEGAPIXELS asks for it.",
+    )
     max_concurrent_requests: int = Field(
         512, ge=1, description="Requests being answered at once; one more gets 503 with Retry-After."
     )

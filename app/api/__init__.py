@@ -3,7 +3,20 @@
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.api import errors, health, metrics, models, playground, predict, rerank, similarity, text, training, visual
+from app.api import (
+    errors,
+    health,
+    metrics,
+    models,
+    pages,
+    playground,
+    predict,
+    rerank,
+    similarity,
+    text,
+    training,
+    visual,
+)
 from app.api.disconnect import CancelOnDisconnect
 from app.api.limits import RequestSlots
 from app.api.observe import HttpMetrics, ObserveRequests
@@ -12,7 +25,16 @@ from app.settings import Settings
 
 OPEN = (health.router, metrics.router)
 """Routers that anybody may call; every other one asks for the API key."""
-KEYED = (visual.router, similarity.router, text.router, rerank.router, predict.router, models.router, training.router)
+KEYED = (
+    visual.router,
+    similarity.router,
+    pages.router,
+    text.router,
+    rerank.router,
+    predict.router,
+    models.router,
+    training.router,
+)
 
 MAX_FORM_FIELDS = 100
 

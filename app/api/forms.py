@@ -7,7 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.schemas.common import Body
-from app.api.schemas.options import ImageOptions, PixelLimits
+from app.api.schemas.options import ImageOptions
+from app.api.schemas.pages import PageOptions, PagesOptions
 
 Options = TypeVar("Options", bound=Body)
 
@@ -33,9 +34,14 @@ async def _image_options(query: Annotated[ImageOptions, Query()], request: Reque
     return await with_form_fields(query, request)
 
 
-async def _pixel_limits(query: Annotated[PixelLimits, Query()], request: Request) -> PixelLimits:
+async def _page_options(query: Annotated[PageOptions, Query()], request: Request) -> PageOptions:
+    return await with_form_fields(query, request)
+
+
+async def _pages_options(query: Annotated[PagesOptions, Query()], request: Request) -> PagesOptions:
     return await with_form_fields(query, request)
 
 
 ImageOptionsDep = Annotated[ImageOptions, Depends(_image_options)]
-PixelLimitsDep = Annotated[PixelLimits, Depends(_pixel_limits)]
+PageOptionsDep = Annotated[PageOptions, Depends(_page_options)]
+PagesOptionsDep = Annotated[PagesOptions, Depends(_pages_options)]

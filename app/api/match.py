@@ -8,10 +8,11 @@ from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES
 from app.api.encoding import made, required
 from app.api.limits import check_texts
 from app.api.report import report
-from app.api.uploads import read_images
+from app.api.schemas.pages import PageOptions
+from app.api.uploads import Uploads
 from app.core.errors import BadInputError, TooLargeError
 from app.core.similarity import similarity_maps
-from app.core.types import Embedding, FloatArray, ImageInput, ImageLimits, PatchGrid, Role, TextInput
+from app.core.types import Embedding, FloatArray, ImageInput, PatchGrid, Role, TextInput
 from app.engine.engine import Engine
 from app.settings import Settings
 
@@ -41,10 +42,11 @@ class Match:
 async def match_page(
     engine: Engine,
     settings: Settings,
+    uploads: Uploads,
     file: UploadFile,
     query: str,
     model: str | None,
-    limits: ImageLimits,
+    options: PageOptions,
     default_family: str,
 ) -> Match:
     """Embed both with the same model and compare them.
@@ -56,7 +58,7 @@ async def match_page(
     if not query.strip():
         raise BadInputError(NO_WORDS)
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=default_family)
-    (page,) = await read_images([file], limits)
+    page = await uploads.image(file, options.page, options.limits)
     image, text = await engine.encode(name, [page, TextInput(query, Role.QUERY, MULTI_VECTOR)])
     tokens = required(text.multi_vector).tokens
     if not tokens:

@@ -13,7 +13,7 @@ from app.engine.metrics import SECONDS
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 """Ids of clients that are taken over; what else they send might forge log lines."""
 
-PHASES = ("load", "queue", "prepare", "model", "encode")
+PHASES = ("render", "load", "queue", "prepare", "model", "encode")
 """In the order in which a request goes through them."""
 
 OTHER = "other"

@@ -24,9 +24,9 @@ REPORT_HEADERS: dict[str, Any] = {
         "schema": {"type": "integer"},
     },
     TIMING_HEADER: {
-        "description": "Where the time went, in milliseconds: `load` if the request waited for its model to load, "
-        "`queue` (waiting for a thread and for a batch), `prepare`, `model`, `encode`, `total`. Inputs are worked on "
-        "side by side; of each phase the longest counts.",
+        "description": "Where the time went, in milliseconds: `render` if pages of PDFs were drawn, `load` if the "
+        "request waited for its model to load, `queue` (waiting for a thread and for a batch), `prepare`, `model`, "
+        "`encode`, `total`. Inputs are worked on side by side; of each phase the longest counts.",
         "schema": {"type": "string"},
     },
 }

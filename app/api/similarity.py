@@ -9,12 +9,13 @@ from fastapi.responses import StreamingResponse
 
 from app.api.defaults import SIMILARITY_FAMILY, VISUAL_FAMILY
 from app.api.encoding import json_response, made
-from app.api.forms import PixelLimitsDep
+from app.api.forms import PageOptionsDep
 from app.api.match import Match, match_page
 from app.api.report import REPORT, REPORT_HEADERS
 from app.api.route import EngineDep, FormModelDep, SettingsDep, api_router
 from app.api.schemas.common import FormText, UploadedFile
 from app.api.schemas.similarity import InterpretResponse, QuerySingleResponse
+from app.api.uploads import UploadsDep
 from app.api.zip_stream import zip_stream
 from app.core.errors import BadInputError, TooLargeError
 from app.core.heatmap import draw_heatmap
@@ -28,7 +29,7 @@ router = api_router("similarity")
 MAX_HEATMAP_PIXELS = 500_000_000
 """Most pixels that one request may have drawn, over all its heatmaps."""
 
-PageFile = Annotated[UploadedFile, File(description="An image.")]
+PageFile = Annotated[UploadedFile, File(description="An image, or a PDF of which one `page` is taken.")]
 QueryText = Annotated[FormText, Form(description="A search text.", examples=["red square"])]
 
 HEATMAP_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -54,11 +55,12 @@ async def interpret(
     file: PageFile,
     query: QueryText,
     model: FormModelDep,
-    options: PixelLimitsDep,
+    options: PageOptionsDep,
+    uploads: UploadsDep,
     engine: EngineDep,
     settings: SettingsDep,
 ) -> Response:
-    match = await match_page(engine, settings, file, query, model, options.limits, VISUAL_FAMILY)
+    match = await match_page(engine, settings, uploads, file, query, model, options, VISUAL_FAMILY)
     content = {
         "query": query,
         "tokens": match.tokens,
@@ -85,11 +87,12 @@ async def query_single(
     file: PageFile,
     query: QueryText,
     model: FormModelDep,
-    options: PixelLimitsDep,
+    options: PageOptionsDep,
+    uploads: UploadsDep,
     engine: EngineDep,
     settings: SettingsDep,
 ) -> Response:
-    match = await match_page(engine, settings, file, query, model, options.limits, SIMILARITY_FAMILY)
+    match = await match_page(engine, settings, uploads, file, query, model, options, SIMILARITY_FAMILY)
     names = unique_names(match.tokens)
     content = {
         "query": query,
@@ -110,12 +113,13 @@ async def query_single_heatmap(
     file: PageFile,
     query: QueryText,
     model: FormModelDep,
-    options: PixelLimitsDep,
+    options: PageOptionsDep,
+    uploads: UploadsDep,
     engine: EngineDep,
     settings: SettingsDep,
     token_idx: Annotated[int | None, Form(description="One token by its place; default: all in a ZIP.")] = None,
 ) -> Response:
-    match = await match_page(engine, settings, file, query, model, options.limits, SIMILARITY_FAMILY)
+    match = await match_page(engine, settings, uploads, file, query, model, options, SIMILARITY_FAMILY)
     headers = dict(match.headers)
     if token_idx is not None:
         if not 0 <= token_idx < len(match.tokens):

@@ -1,6 +1,7 @@
 """Visual documents: patch grids, queries, pages."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Annotated, Any, TypeGuard
 
 import numpy as np
@@ -23,7 +24,7 @@ from app.api.schemas.visual import (
     QueryEmbeddings,
     SentSize,
 )
-from app.api.uploads import read_images
+from app.api.uploads import UploadsDep
 from app.api.vectors import finished_rows, rows
 from app.core.errors import BadInputError
 from app.core.quantization import stored
@@ -69,20 +70,25 @@ async def embed_queries(
 
 @router.post("/embed/images", summary="Embed pages", response_model=ImageEmbeddings, responses=EMBEDDINGS)
 async def embed_images(
-    files: Annotated[list[UploadedFile], File(description="One or more images.")],
+    files: Annotated[list[UploadedFile], File(description="One or more images and PDFs.")],
     model: FormModelDep,
     options: ImageOptionsDep,
     media_type: MediaTypeDep,
+    uploads: UploadsDep,
     engine: EngineDep,
-    settings: SettingsDep,
 ) -> Response:
-    """Each option may also come as a field of the form; the query parameter wins."""
-    check_n_items(len(files), settings)
+    """A PDF brings a result a page. Each option may also come as a field of the form; the query parameter wins."""
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
-    embeddings = await engine.encode(name, await read_images(files, options.limits))
+    embeddings: list[Embedding] = []
+    places: list[dict[str, int]] = []
+    async with aclosing(uploads.groups(files, options.limits)) as groups:
+        async for group in groups:
+            embeddings += await engine.encode(name, [image.input for image in group])
+            places += [image.place for image in group]
 
     def content() -> dict[str, Any]:
-        return {"embeddings": [_image_embedding(embedding, options) for embedding in embeddings]}
+        pages = zip(embeddings, places, strict=True)
+        return {"embeddings": [_image_embedding(embedding, options) | place for embedding, place in pages]}
 
     return await respond(content, media_type, options.encoding_format, report(embeddings))
 

@@ -37,7 +37,7 @@ def test_operation_ids_are_readable_and_stable() -> None:
     ids = {operation["operationId"] for operation in OPERATIONS.values()}
     assert ids == {
         *("welcome", "health", "ready", "metrics", "info", "list_models", "load_model", "unload_model"),
-        *("count_patches", "embed_queries", "embed_images", "interpret"),
+        *("count_patches", "embed_queries", "embed_images", "interpret", "draw_pages"),
         *("vectorize", "vectorize_batch", "vectorize_hybrid", "vectorize_batch_hybrid", "rerank"),
         *("predict", "predict_at_root", "query_single", "query_single_heatmap"),
         *("fine_tune", "fine_tune_lora", "fine_tune_visual", "train_status", "train_status_events"),

@@ -82,9 +82,11 @@ class ImageEmbedding(Body):
     image_patch_indices: list[int] = Field(description="Those rows: row-major from the top left.")
     n_patches_x: int = Field(description="Columns of patches, or of their means; 0 after hierarchical pooling.")
     n_patches_y: int = Field(description="Rows of patches, or of their means; 0 after hierarchical pooling.")
+    file: int | None = Field(None, description="Of a PDF's page: which of `files`, counted from 0. Absent for images.")
+    page: int | None = Field(None, description="Of a PDF's page: its number, counted from 1. Absent for images.")
 
 
 class ImageEmbeddings(Body):
-    """One embedding for each file, in the order of the request."""
+    """One embedding for each image and each page of a PDF, in the order of the request."""
 
     embeddings: list[ImageEmbedding]

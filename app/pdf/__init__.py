@@ -1,0 +1,1 @@
+"""PDFs to pictures of their pages, drawn by processes of their own."""
