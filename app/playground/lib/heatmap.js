@@ -39,7 +39,7 @@ export function hotspots(map, n = 5) {
 }
 
 /**
- * Draw a map over all of a canvas, from transparent where it is low to `opacity` where it is highest.
+ * Draw a map over all of a canvas, transparent where it is low, `opacity` where it is highest.
  * `smooth` false shows the patches as they are; `colors` is what the first and the last colour stand for.
  */
 export function drawMap(context, map, { opacity = 0.7, smooth = true, colors = colorRange(map) } = {}) {
@@ -51,7 +51,7 @@ export function drawMap(context, map, { opacity = 0.7, smooth = true, colors = c
     for (let x = 0; x < width; x += 1) {
       const value = smooth ? between(map, (x + 0.5) / finer - 0.5, (y + 0.5) / finer - 0.5) : map.values[y * width + x];
       const share = high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : 0;
-      image.data.set([...viridis(share), 255 * opacity * Math.sqrt(share)], 4 * (y * width + x));
+      image.data.set([...viridis(share), 255 * opacity * share], 4 * (y * width + x));
     }
   }
   const small = new OffscreenCanvas(width, height);

@@ -32,7 +32,8 @@ export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
     element("label", {}, grid, " Patch grid"),
     element("label", {}, smooth, " Smooth"),
     legend, save);
-  const node = element("div", { class: "card", hidden: true }, controls, stage, value, withHotspots ? spots : null);
+  const node = element("div", { class: "card", hidden: true }, controls,
+    element("div", { class: "picture" }, stage, element("div", { class: "stack" }, value, withHotspots ? spots : null)));
 
   function show(newPage, newMap) {
     if (page?.url !== newPage.url) image.src = newPage.url;
@@ -70,21 +71,29 @@ export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
 
   const patch = () => [canvas.width / map.width, canvas.height / map.height];
 
+  /** A ring around the patch, so that what is on it can be read, and its number beside it. */
   function mark(context, { x, y }, number) {
     const [width, height] = patch();
-    const radius = Math.max(9, canvas.width / 90);
+    const [middleX, middleY] = [(x + 0.5) * width, (y + 0.5) * height];
+    const radius = 0.62 * Math.max(width, height);
+    for (const [color, line] of [["#14141c", 4], ["#fff", 2]]) {
+      context.strokeStyle = color;
+      context.lineWidth = line;
+      context.beginPath();
+      context.arc(middleX, middleY, radius, 0, 2 * Math.PI);
+      context.stroke();
+    }
+    const badge = Math.max(9, canvas.width / 80);
+    const [badgeX, badgeY] = [middleX + radius, Math.max(middleY - radius, badge)];
+    context.fillStyle = "#14141c";
     context.beginPath();
-    context.arc((x + 0.5) * width, (y + 0.5) * height, radius, 0, 2 * Math.PI);
-    context.fillStyle = "rgb(20 20 28 / 0.85)";
+    context.arc(badgeX, badgeY, badge, 0, 2 * Math.PI);
     context.fill();
-    context.strokeStyle = "#fff";
-    context.lineWidth = 2;
-    context.stroke();
     context.fillStyle = "#fff";
-    context.font = `bold ${Math.round(radius * 1.2)}px sans-serif`;
+    context.font = `bold ${Math.round(1.3 * badge)}px sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    context.fillText(String(number), (x + 0.5) * width, (y + 0.5) * height + 1);
+    context.fillText(String(number), badgeX, badgeY + 1);
   }
 
   function frame(context, { x, y }) {
