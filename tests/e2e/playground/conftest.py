@@ -6,14 +6,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from scripts.chromium import find_chromium, launch
 from tests.e2e.conftest import REPO, Server, running_server
 
+# Models are loaded when they are first needed, on a machine that may be busy.
+TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
+
 SERIOUS = {"serious", "critical"}
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +41,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=DESKTOP)
+def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=PHONE if "phone" in request.fixturenames else DESKTOP)
     yield context
     context.close()
 
@@ -48,7 +52,7 @@ def open_panel(context: BrowserContext, playground_server: Server) -> Iterator[C
     """`open_panel("text")` opens that panel. At the end: nothing on the console, no request to another host."""
     problems: list[str] = []
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(TIMEOUT_MS)
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
     hosts: set[str] = set()
@@ -66,11 +70,8 @@ def open_panel(context: BrowserContext, playground_server: Server) -> Iterator[C
 
 
 @pytest.fixture
-def phone(context: BrowserContext) -> BrowserContext:
-    """Ask for it before `open_panel`: the screen of a phone."""
-    context.set_default_timeout(60_000)
-    context.on("page", lambda page: page.set_viewport_size(PHONE))
-    return context
+def phone() -> None:
+    """Who asks for it gets the screen of a phone."""
 
 
 def assert_accessible(page: Page) -> None:

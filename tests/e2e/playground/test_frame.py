@@ -20,8 +20,9 @@ def test_each_panel_opens_and_is_accessible(open_panel: OpenPanel, panel: str) -
     assert_accessible(page)
 
 
+@pytest.mark.usefixtures("phone")
 @pytest.mark.parametrize("panel", PANELS)
-def test_each_panel_fits_a_phone(phone: BrowserContext, open_panel: OpenPanel, panel: str) -> None:
+def test_each_panel_fits_a_phone(open_panel: OpenPanel, panel: str) -> None:
     page = open_panel(panel)
     expect(page.locator(f"#panel-{panel} .lead")).to_be_visible()
     assert_fits(page)
