@@ -6,9 +6,12 @@ import { element, uniqueId } from "./dom.js";
 import { UserError } from "./status.js";
 
 /**
- * A zone for files. `onFiles(files)` gets a list of File. Files that are pasted anywhere go to the zone that is visible.
+ * A zone for files. `onFiles(files)` gets a list of File. Files that are pasted anywhere go to the zone that is visible;
+ * where there are several, `takesPaste()` says which one wants them.
  */
-export function fileZone(label, onFiles, { accept = "image/*,application/pdf", multiple = false } = {}) {
+export function fileZone(
+  label, onFiles, { accept = "image/*,application/pdf", multiple = false, takesPaste = () => true } = {},
+) {
   const input = element("input", { type: "file", id: uniqueId("file"), accept, multiple, on: { change: () => {
     take([...input.files]);
     input.value = "";
@@ -28,7 +31,7 @@ export function fileZone(label, onFiles, { accept = "image/*,application/pdf", m
     take([...event.dataTransfer.files]);
   });
   document.addEventListener("paste", (event) => {
-    if (!zone.checkVisibility()) return;
+    if (!zone.checkVisibility() || !takesPaste()) return;
     const files = [...event.clipboardData.files];
     if (files.length) event.preventDefault();
     take(files);

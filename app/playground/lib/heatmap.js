@@ -1,4 +1,9 @@
-/** Similarity maps over pictures. A map is {width, height, values: Float32Array row by row}. */
+/**
+ * Similarity maps over pictures. A map is {width, height, values: Float32Array row by row}, and may have:
+ * `colors` {low, high}: what the first and the last colour stand for, so that several maps can have the same;
+ * `rgba`: Uint8ClampedArray, four bytes a patch: its own colours, instead of those for the values;
+ * `marks` [{x, y, label}]: patches to be marked; `describe(index)`: text for a patch instead of its value.
+ */
 
 import { viridis } from "./colors.js";
 
@@ -22,6 +27,9 @@ export function colorRange(map) {
   return { low: sorted[Math.floor(sorted.length / 2)], high: sorted[sorted.length - 1] };
 }
 
+/** What the colours of this map stand for; null if for no number. */
+export const colorsOf = (map) => (map.rgba ? null : map.colors ?? colorRange(map));
+
 /** The sum of several maps of one size. */
 export function sum(maps) {
   const [{ width, height }] = maps;
@@ -40,10 +48,21 @@ export function hotspots(map, n = 5) {
 
 /**
  * Draw a map over all of a canvas, transparent where it is low, `opacity` where it is highest.
- * `smooth` false shows the patches as they are; `colors` is what the first and the last colour stand for.
+ * `smooth` false shows the patches as they are.
  */
-export function drawMap(context, map, { opacity = 0.7, smooth = true, colors = colorRange(map) } = {}) {
-  const { low, high } = colors;
+export function drawMap(context, map, { opacity = 0.7, smooth = true } = {}) {
+  const image = map.rgba ? new ImageData(faded(map.rgba, opacity), map.width) : mapImage(map, opacity, smooth);
+  const small = new OffscreenCanvas(image.width, image.height);
+  small.getContext("2d").putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = smooth;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
+}
+
+const faded = (rgba, opacity) => rgba.map((value, index) => (index % 4 === 3 ? value * opacity : value));
+
+function mapImage(map, opacity, smooth) {
+  const { low, high } = colorsOf(map);
   const finer = smooth ? FINER : 1;
   const [width, height] = [map.width * finer, map.height * finer];
   const image = new ImageData(width, height);
@@ -54,11 +73,7 @@ export function drawMap(context, map, { opacity = 0.7, smooth = true, colors = c
       image.data.set([...viridis(share), 255 * opacity * share], 4 * (y * width + x));
     }
   }
-  const small = new OffscreenCanvas(width, height);
-  small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = smooth;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
+  return image;
 }
 
 /** Lines between the patches. */

@@ -1,39 +1,34 @@
 /** A picture with a map over it: opacity, grid, the value under the pointer or the arrow keys, hotspots, PNG. */
 
 import { element } from "./dom.js";
-import { colorRange, drawGrid, drawMap, hotspots } from "./heatmap.js";
+import { colorsOf, drawGrid, drawMap, hotspots } from "./heatmap.js";
+import { mapControls } from "./map_controls.js";
 
 const LARGEST_SIDE = 1600;
 /** Pixels of the canvas on the page; the PNG has the picture's own size. */
 
 /**
  * `show(page, map)` with {url, width, height, name} and a map of heatmap.js, or null for the picture alone;
- * `onPatch(x, y)` is called when a patch is clicked, or Enter is pressed on it.
+ * `onPatch(x, y)` is called when a patch is clicked, or Enter is pressed on it. `shared` are controls that stand elsewhere.
  */
-export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
+export function pictureWithMap({ label, onPatch = null, withHotspots = true, shared = null }) {
   let page = null;
   let map = null;
   let at = null;
 
   const image = element("img", { alt: "" });
-  const canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": label });
+  const canvas = element("canvas", { tabindex: "0", role: onPatch ? "application" : "img", "aria-label": label });
   const stage = element("div", { class: "stage" }, image, canvas);
   const value = element("output", { class: "number", "aria-live": "polite" });
-  const opacity = element("input", { type: "range", min: "0", max: "1", step: "0.05", value: "0.7", on: { input: draw } });
-  const grid = element("input", { type: "checkbox", on: { change: draw } });
-  const smooth = element("input", { type: "checkbox", checked: true, on: { change: draw } });
-  const low = element("span", { class: "number" });
-  const high = element("span", { class: "number" });
-  const legend = element("div", { class: "legend", "aria-hidden": "true" }, low, element("span"), high);
   const spots = element("ol", { class: "spots", "aria-label": "Highest patches" });
   const save = element("button", { type: "button", on: { click: download } }, "Download PNG");
-  const controls = element("div", { class: "bar" },
-    element("label", {}, "Opacity ", opacity),
-    element("label", {}, grid, " Patch grid"),
-    element("label", {}, smooth, " Smooth"),
-    legend, save);
-  const node = element("div", { class: "card", hidden: true }, controls,
-    element("div", { class: "picture" }, stage, element("div", { class: "stack" }, value, withHotspots ? spots : null)));
+  const controls = shared ?? mapControls();
+  const bar = shared ? element("div", { class: "bar" }) : controls.node;
+  bar.append(save);
+  controls.node.addEventListener("input", draw);
+  const node = element("div", { class: "card", hidden: true }, shared ? null : bar,
+    element("div", { class: "picture" }, stage, element("div", { class: "stack" }, value, withHotspots ? spots : null)),
+    shared ? bar : null);
 
   function show(newPage, newMap) {
     if (page?.url !== newPage.url) image.src = newPage.url;
@@ -44,10 +39,9 @@ export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
     [image.width, image.height] = [page.width, page.height];
     [canvas.width, canvas.height] = [Math.round(page.width * scale), Math.round(page.height * scale)];
     node.hidden = false;
-    for (const part of [controls, value, spots]) part.hidden = !map;
+    for (const part of [bar, value, spots]) part.hidden = !map;
     if (map) {
-      const { low: lowest, high: highest } = colorRange(map);
-      [low.textContent, high.textContent] = [lowest.toFixed(3), highest.toFixed(3)];
+      controls.showColors(colorsOf(map));
       spots.replaceChildren(...hotspots(map).map((spot, index) => element("li", {}, element("button", {
         type: "button", on: { click: () => look(spot.x, spot.y) },
       "aria-label": `Number ${index + 1}: column ${spot.x + 1}, row ${spot.y + 1}, ${spot.value.toFixed(3)}`,
@@ -60,19 +54,22 @@ export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!map) return;
-    drawMap(context, map, { opacity: Number(opacity.value), smooth: smooth.checked });
-    if (grid.checked) drawGrid(context, map);
+    drawMap(context, map, controls.drawing());
+    if (controls.grid()) drawGrid(context, map);
     if (withHotspots) hotspots(map).forEach((spot, index) => mark(context, spot, index + 1));
+    for (const spot of map.marks ?? []) mark(context, spot, spot.label);
     if (at) frame(context, at);
     value.textContent = at
-      ? `Column ${at.x + 1}, row ${at.y + 1}: ${map.values[at.y * map.width + at.x].toFixed(4)}`
-      : "Point at the picture, or move with the arrow keys, to read values.";
+      ? `Column ${at.x + 1}, row ${at.y + 1}: ${read(map, at.y * map.width + at.x)}`
+      : `Point at the picture, or move with the arrow keys, to read values${onPatch ? "; click or press Enter to choose" : ""}.`;
   }
+
+  const read = ({ values, describe }, index) => describe?.(index) ?? values[index].toFixed(4);
 
   const patch = () => [canvas.width / map.width, canvas.height / map.height];
 
-  /** A ring around the patch, so that what is on it can be read, and its number beside it. */
-  function mark(context, { x, y }, number) {
+  /** A ring around the patch, so that what is on it can be read, and its number or sign beside it. */
+  function mark(context, { x, y }, sign) {
     const [width, height] = patch();
     const [middleX, middleY] = [(x + 0.5) * width, (y + 0.5) * height];
     const radius = 0.62 * Math.max(width, height);
@@ -93,7 +90,7 @@ export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
     context.font = `bold ${Math.round(1.3 * badge)}px sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    context.fillText(String(number), badgeX, badgeY + 1);
+    context.fillText(String(sign), badgeX, badgeY + 1);
   }
 
   function frame(context, { x, y }) {
@@ -135,8 +132,8 @@ export function pictureWithMap({ label, onPatch = null, withHotspots = true }) {
     const full = new OffscreenCanvas(page.width, page.height);
     const context = full.getContext("2d");
     context.drawImage(image, 0, 0, page.width, page.height);
-    drawMap(context, map, { opacity: Number(opacity.value), smooth: smooth.checked });
-    if (grid.checked) drawGrid(context, map);
+    drawMap(context, map, controls.drawing());
+    if (controls.grid()) drawGrid(context, map);
     const url = URL.createObjectURL(await full.convertToBlob({ type: "image/png" }));
     element("a", { href: url, download: `${page.name.replace(/\W+/g, "-")}-heatmap.png` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
