@@ -108,7 +108,9 @@ async def _hybrid(
     engine: Engine, settings: Settings, options: HybridOptions, texts: Sequence[str], labels: Sequence[str]
 ) -> list[Embedding]:
     check_texts(texts, settings)
-    outputs = {Output.DENSE, Output.SPARSE} | ({Output.MULTI_VECTOR} if options.return_colbert else set())
+    # Models name the pieces of a text only where they write a row for each.
+    rowwise = options.return_colbert or options.return_tokens
+    outputs = {Output.DENSE, Output.SPARSE} | ({Output.MULTI_VECTOR} if rowwise else set())
     name = engine.pick(options.model, *((Modality.TEXT, output) for output in outputs), prefer=LATE_INTERACTION_FAMILY)
     inputs = [TextInput(text, Role.DOCUMENT, frozenset(outputs)) for text in texts]
     return await _embed(engine, name, inputs, labels, options)
@@ -134,10 +136,12 @@ def _vector(embedding: Embedding, options: VectorOptions) -> StoredVectors:
 
 def _hybrid_vector(embedding: Embedding, options: HybridOptions) -> dict[str, Any]:
     sparse = required(embedding.sparse)
+    tokens = {"tokens": list(required(embedding.multi_vector).tokens)} if options.return_tokens else {}
     return {
         "dense": _vector(embedding, options),
         "sparse": _weights_by_id(sparse) if options.sparse_keys == "id" else _weights_by_token(sparse),
         "colbert": rows(required(embedding.multi_vector), options) if options.return_colbert else None,
+        **tokens,
     }
 
 

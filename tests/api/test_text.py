@@ -82,6 +82,21 @@ async def test_colbert_is_null_unless_asked_for(client: httpx.AsyncClient) -> No
     assert answer.json()["hybrid_vector"]["colbert"] is None
 
 
+async def test_tokens_come_in_order_if_they_are_asked_for(client: httpx.AsyncClient) -> None:
+    body = {"text": "a tall tall mountain", "return_colbert": True}
+    hybrid = (await client.post("/vectorize-hybrid", json=body | {"return_tokens": True})).json()["hybrid_vector"]
+    assert hybrid["tokens"] == ["a", "tall", "tall", "mountain"]
+    assert len(hybrid["colbert"]) == len(hybrid["tokens"]) + 1
+    answer = await client.post("/vectorize-batch-hybrid", json={"items": ["tall", ""], "return_tokens": True})
+    assert [one["tokens"] for one in answer.json()["hybrid_vectors"]] == [["tall"], []]
+    assert [one["colbert"] for one in answer.json()["hybrid_vectors"]] == [None, None]
+
+
+async def test_tokens_are_absent_unless_asked_for(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/vectorize-hybrid", json={"text": "tall", "return_colbert": True})
+    assert answer.json()["hybrid_vector"].keys() == {"dense", "sparse", "colbert"}
+
+
 async def test_two_ids_of_one_text_keep_the_larger_weight(client: httpx.AsyncClient) -> None:
     answer = await client.post("/vectorize-hybrid", json={"text": "x Apple y apple"})
     assert answer.json()["hybrid_vector"]["sparse"]["apple"] == 0.5

@@ -105,6 +105,7 @@ class HybridOptions(TextRowOptions, Truncation, ModelChoice):
     """What the hybrid vectors are to hold."""
 
     return_colbert: bool = Field(False, description="Add one vector a token.")
+    return_tokens: bool = Field(False, description="Add the tokens that the text was read as, in its order.")
     sparse_keys: Literal["token", "id"] = Field(
         "token", description="Keys of the sparse weights: the tokens' text, or their ids in the vocabulary."
     )
@@ -132,6 +133,12 @@ class HybridVector(Body):
     dense: AnyVector
     sparse: dict[str, float] = Field(description="Weight of each token; special tokens are left out.")
     colbert: AnyRows | None = Field(description="One vector a token; null if it was not asked for.")
+    tokens: list[str] | None = Field(
+        None,
+        description="The tokenizer's pieces of the text, such as `▁shore`, where `▁` begins a word; absent if they "
+        "were not asked for. Unless rows are pooled, `colbert[i]` is the row of `tokens[i]`; the row after them is "
+        "that of the token which closes every text.",
+    )
 
 
 class HybridVectorResponse(Body):
