@@ -1,7 +1,7 @@
 /**
  * A call of the HTTP API, as data: it can be sent, and be shown as the curl line or the Python that does the same.
  *
- * {method, path, query: {name: value}, json: body} or {..., form: [[name, text or File], ...]};
+ * {method, path, query: {name: value}, json: body} or {..., form: [[name, text or File], ...]}, and `headers` if it needs any;
  * `path` has no leading slash, so that the page works behind a proxy that serves it under another path.
  */
 
@@ -26,7 +26,7 @@ export function address(call) {
 
 /** What fetch() takes beside the address. */
 export function request(call, key = "") {
-  const headers = key ? { "X-API-Key": key } : {};
+  const headers = { ...call.headers, ...(key && { "X-API-Key": key }) };
   if (call.form) {
     const body = new FormData();
     for (const [name, value] of call.form) {

@@ -50,6 +50,7 @@ const fileName = (blob) => blob.name ?? "file";
 export function curl(call) {
   const parts = [`curl${call.method === "GET" ? "" : ` -X ${call.method}`} ${quoted(url(call))}`];
   if (apiKey.get()) parts.push('-H "X-API-Key: $API_KEY"');
+  for (const [name, value] of Object.entries(call.headers ?? {})) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
   if (call.json !== undefined) {
     parts.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(call.json))}`);
   }
@@ -69,6 +70,7 @@ export function python(calls) {
 
 function pythonArguments(call) {
   const list = [`${JSON.stringify(url(call))},`];
+  if (call.headers) list.push(`headers=${literal(call.headers)},`);
   if (call.json !== undefined) list.push(`json=${literal(call.json)},`);
   const texts = (call.form ?? []).filter(([, value]) => !(value instanceof Blob));
   const files = (call.form ?? []).filter(([, value]) => value instanceof Blob);
