@@ -5,6 +5,24 @@
  * `path` has no leading slash, so that the page works behind a proxy that serves it under another path.
  */
 
+/** The bytes of a file in a JSON body, in base64. */
+export class FileContent {
+  static async of(file) {
+    const content = new FileContent();
+    content.name = file.name;
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    let letters = "";
+    // In pieces: a function takes only so many arguments.
+    for (let at = 0; at < bytes.length; at += 8192) letters += String.fromCharCode(...bytes.subarray(at, at + 8192));
+    content.base64 = btoa(letters);
+    return content;
+  }
+
+  toJSON() {
+    return this.base64;
+  }
+}
+
 /** POST of a JSON body. */
 export const jsonCall = (path, json) => ({ method: "POST", path, json });
 

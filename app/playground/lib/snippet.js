@@ -1,7 +1,7 @@
 /** The curl line and the Python that do what the page does, to copy. */
 
 import { apiKey } from "./api.js";
-import { address } from "./call.js";
+import { address, FileContent } from "./call.js";
 import { element } from "./dom.js";
 
 const LONG = 300;
@@ -51,20 +51,32 @@ export function curl(call) {
   const parts = [`curl${call.method === "GET" ? "" : ` -X ${call.method}`} ${quoted(url(call))}`];
   if (apiKey.get()) parts.push('-H "X-API-Key: $API_KEY"');
   for (const [name, value] of Object.entries(call.headers ?? {})) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
-  if (call.json !== undefined) {
-    parts.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(call.json))}`);
-  }
+  if (call.json !== undefined) parts.push("-H 'Content-Type: application/json'", jsonData(call.json));
   for (const [name, value] of call.form ?? []) {
     parts.push(value instanceof Blob ? `-F ${quoted(`${name}=@${fileName(value)}`)}` : `--form-string ${quoted(`${name}=${value}`)}`);
   }
   return parts.join(" \\\n  ");
 }
 
+/** A command line takes only so many letters: what comes from files goes through the standard input. */
+function jsonData(json) {
+  const files = [];
+  const text = JSON.stringify(json, function replace(key, value) {
+    const original = this[key];
+    return original instanceof FileContent ? `\u0000${files.push(original.name) - 1}\u0000` : value;
+  });
+  if (!files.length) return `-d ${quoted(text)}`;
+  const escaped = text.replaceAll(/[\\$`]/g, "\\$&");
+  const filled = escaped.replaceAll(/\\\\u0000(\d+)\\\\u0000/g, (_, at) => `$(base64 -w0 ${quoted(files[at])})`);
+  return `-d @- <<JSON\n${filled}\nJSON`;
+}
+
 /** Calls as a program that needs httpx. */
 export function python(calls) {
   const headers = apiKey.get() ? ', headers={"X-API-Key": os.environ["API_KEY"]}' : "";
-  const imports = headers ? "import os\n\nimport httpx\n" : "import httpx\n";
   const body = calls.map((call) => `response = client.${call.method.toLowerCase()}(${["", ...pythonArguments(call)].join("\n    ")}\n)\nresponse.raise_for_status()\nprint(response.text)`);
+  const standard = [headers && "import os", body.some((text) => text.includes("base64.")) && "import base64"].filter(Boolean);
+  const imports = [...standard.sort(), ...(standard.length ? [""] : []), "import httpx", ""].join("\n");
   return `${imports}\nclient = httpx.Client(timeout=120${headers})\n${body.join("\n")}\n`;
 }
 
@@ -86,6 +98,7 @@ function pythonArguments(call) {
 function literal(value) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
+  if (value instanceof FileContent) return `base64.b64encode(open(${literal(value.name)}, "rb").read()).decode()`;
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
   if (typeof value === "object") {
     return `{${Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${literal(item)}`).join(", ")}}`;

@@ -1,0 +1,54 @@
+/** Vectors as they come from the server: {n, dim, values: Float32Array row by row}. */
+
+/** Rows, or a single vector as one row, of an answer with `encoding_format` base64 and numbers of 32 bits. */
+export function decoded({ data, shape }) {
+  const bytes = fromBase64(data);
+  return { n: shape.length > 1 ? shape[0] : 1, dim: shape.at(-1), values: new Float32Array(bytes.buffer) };
+}
+
+/** The same rows at unit length, so that a dot product is a cosine; a row of zeros stays. */
+export function atUnitLength({ n, dim, values }) {
+  const unit = new Float32Array(values.length);
+  for (let row = 0; row < n; row += 1) {
+    const length = Math.sqrt(dot(values, row, values, row, dim)) || 1;
+    for (let at = row * dim; at < (row + 1) * dim; at += 1) unit[at] = values[at] / length;
+  }
+  return { n, dim, values: unit };
+}
+
+/** Several sets of rows of one length, one below the other. */
+export function stacked(sets) {
+  const values = new Float32Array(sets.reduce((sum, set) => sum + set.values.length, 0));
+  let at = 0;
+  for (const set of sets) {
+    values.set(set.values, at);
+    at += set.values.length;
+  }
+  return { n: sets.reduce((sum, set) => sum + set.n, 0), dim: sets[0].dim, values };
+}
+
+/** The rows with these indices. */
+export function taken({ dim, values }, indices) {
+  const chosen = new Float32Array(indices.length * dim);
+  indices.forEach((row, place) => chosen.set(values.subarray(row * dim, (row + 1) * dim), place * dim));
+  return { n: indices.length, dim, values: chosen };
+}
+
+/** The dot products of a row of `one` with each row of `others`: their cosines if all are at unit length. */
+export function products(one, row, others) {
+  return Float32Array.from({ length: others.n }, (_, other) => dot(one.values, row, others.values, other, one.dim));
+}
+
+function dot(left, leftRow, right, rightRow, dim) {
+  const [leftStart, rightStart] = [leftRow * dim, rightRow * dim];
+  let sum = 0;
+  for (let at = 0; at < dim; at += 1) sum += left[leftStart + at] * right[rightStart + at];
+  return sum;
+}
+
+function fromBase64(text) {
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let at = 0; at < letters.length; at += 1) bytes[at] = letters.charCodeAt(at);
+  return bytes;
+}
