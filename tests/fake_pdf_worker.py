@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from app.pdf.protocol import N_BYTES
+from app.pdf.protocol import FAULT, N_BYTES
 from app.pdf.worker import Worker, main
 
 COMMAND = (sys.executable, "-m", "tests.fake_pdf_worker")
@@ -37,6 +37,8 @@ class HostileWorker(Worker):
                 threading.Event().wait()
             if what == "lie":
                 return {"width": "wide", "height": {}}, b"no PNG"
+            if what == "fault":
+                return {FAULT: ["no", "such"]}, b""
             if what == "flood":
                 return {"width": 1, "height": 1, N_BYTES: 1 << 60}, b""
         return super().answer(request, data)

@@ -55,8 +55,16 @@ class PdfProcess:
         self._command = command
         self._process: Process | None = None
         self._killed: Process | None = None
-        self.document: object | None = None
-        """What it has open; for who uses it to note."""
+        self._document: object | None = None
+
+    @property
+    def document(self) -> object | None:
+        """What it has open, noted by who uses it."""
+        return self._document if self._is_running() else None
+
+    @document.setter
+    def document(self, document: object | None) -> None:
+        self._document = document
 
     async def ask(
         self, request: Mapping[str, Any], data: bytes = b"", wanted: Sequence[str] = ()
@@ -65,7 +73,7 @@ class PdfProcess:
 
         Raises `ProcessLostError`, and `UnavailableError` if the process cannot be started. Cancelling kills it.
         """
-        process = self._process or await self._start()
+        process = self._process if self._process is not None and self._is_running() else await self._start()
         try:
             async with asyncio.timeout(self._limits.seconds):
                 answer, answered = await self._ask(process, {**request, "seconds": ceil(self._limits.seconds)}, data)
@@ -96,7 +104,7 @@ class PdfProcess:
 
     def kill(self) -> None:
         """End it at once; the next request starts another."""
-        process, self._process, self.document = self._process, None, None
+        process, self._process, self._document = self._process, None, None
         if process is not None:
             self._killed = process
             if process.returncode is None:
@@ -108,6 +116,10 @@ class PdfProcess:
         if self._killed is not None:
             await self._killed.wait()
             self._killed = None
+
+    def _is_running(self) -> bool:
+        """It may also have ended while it was idle, which must not be laid at the next PDF's door."""
+        return self._process is not None and self._process.returncode is None
 
     async def _start(self) -> Process:
         await self.close()
