@@ -1,9 +1,10 @@
-"""Draw page.png, a page of a report, and picture.png, a view of a harbour: `python examples/make_examples.py`."""
+"""Draw page.png, a page of a report, and two views of the sea: `python examples/make_examples.py`."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon
 
@@ -13,6 +14,13 @@ PORTS = ["Varde", "Lund", "Skagen", "Ebeltoft", "Thyborøn"]
 CARGO = [[41, 47, 52], [33, 30, 36], [18, 25, 31], [12, 11, 14], [8, 9, 13]]
 YEARS = ["2023", "2024", "2025"]
 COLORS = ["#9ec5d6", "#4f93b3", "#1f4e6b"]
+
+BOAT = {
+    "#5b2c1e": [(-0.55, 0), (0.55, 0), (0.35, -0.25), (-0.35, -0.25)],
+    "#fdfdfb": [(-0.05, 0.05), (-0.05, 1.35), (-0.65, 0.1)],
+    "#e8e4da": [(0.02, 0.05), (0.02, 1.1), (0.45, 0.1)],
+}
+"""Colour -> corners of the hull and the two sails."""
 
 INTRODUCTION = (
     "Five harbours on the west coast handled 146 thousand tonnes of cargo in 2025,\n"
@@ -67,22 +75,48 @@ def draw_table(figure: Figure) -> None:
 
 def draw_picture() -> Figure:
     """A picture of 448 x 336 pixels: sun, sea and a sailing boat."""
+    figure, axes = draw_sea(horizon=1.1, sky=(-0.6, 1.4))
+    axes.add_patch(Circle((3.1, 1.6), 0.28, color="#fff3c4"))
+    draw_boat(axes, 1.6, 0.95)
+    return figure
+
+
+def draw_lighthouse() -> Figure:
+    """The same boat twice, farther away and turned around, with a lighthouse on a cliff; the sun stands higher."""
+    figure, axes = draw_sea(horizon=1.3, sky=(-0.2, 1.6))
+    axes.add_patch(Circle((0.75, 2.3), 0.28, color="#fff3c4"))
+    cliff = [(2.45, 1.2), (2.5, 1.3), (2.9, 1.55), (3.3, 1.6), (3.7, 1.75), (4, 1.7), (4, 1.2)]
+    axes.add_patch(Polygon(cliff, color="#3f5a3c"))
+    axes.add_patch(Polygon([(3.42, 1.6), (3.62, 1.6), (3.58, 2.35), (3.46, 2.35)], color="#f4f1ea"))
+    axes.add_patch(Polygon([(3.44, 1.85), (3.6, 1.85), (3.585, 2.1), (3.455, 2.1)], color="#b5301f"))
+    axes.add_patch(Polygon([(3.42, 2.35), (3.62, 2.35), (3.52, 2.52)], color="#b5301f"))
+    draw_boat(axes, 2.6, 0.55, scale=0.85, turned=True)
+    draw_boat(axes, 1.0, 1.12, scale=0.5)
+    return figure
+
+
+def draw_sea(horizon: float, sky: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Sky and water, 4 x 3 units; `sky` is where its colours begin and end."""
     figure = Figure(figsize=(4.48, 3.36), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 4), ylim=(0, 3))
     axes.axis("off")
-    sky = np.linspace(0, 1, 256)[:, None]
-    axes.imshow(sky, extent=(0, 4, 1.1, 3), cmap="YlOrRd_r", vmin=-0.6, vmax=1.4, aspect="auto", origin="upper")
-    axes.imshow(sky, extent=(0, 4, 0, 1.1), cmap="GnBu_r", vmin=-0.3, vmax=1.6, aspect="auto", origin="lower")
-    axes.add_patch(Circle((3.1, 1.6), 0.28, color="#fff3c4"))
-    axes.add_patch(Polygon([(1.05, 0.95), (2.15, 0.95), (1.95, 0.7), (1.25, 0.7)], color="#5b2c1e"))
-    axes.add_patch(Polygon([(1.55, 1.0), (1.55, 2.3), (0.95, 1.05)], color="#fdfdfb"))
-    axes.add_patch(Polygon([(1.62, 1.0), (1.62, 2.05), (2.05, 1.05)], color="#e8e4da"))
+    ramp = np.linspace(0, 1, 256)[:, None]
+    axes.imshow(ramp, extent=(0, 4, horizon, 3), cmap="YlOrRd_r", vmin=sky[0], vmax=sky[1], aspect="auto")
+    water = (0, 4, 0, horizon)
+    axes.imshow(ramp, extent=water, cmap="GnBu_r", vmin=-0.3, vmax=1.6, aspect="auto", origin="lower")
     axes.set(xlim=(0, 4), ylim=(0, 3))
-    return figure
+    return figure, axes
+
+
+def draw_boat(axes: Axes, x: float, y: float, scale: float = 1, turned: bool = False) -> None:
+    """A sailing boat whose deck lies around (x, y)."""
+    across = -scale if turned else scale
+    for color, corners in BOAT.items():
+        axes.add_patch(Polygon([(x + across * right, y + scale * up) for right, up in corners], color=color))
 
 
 if __name__ == "__main__":
     with rc_context({"font.family": "DejaVu Sans"}):
         draw_page().savefig(HERE / "page.png", metadata={"Software": None})
         draw_picture().savefig(HERE / "picture.png", metadata={"Software": None})
+        draw_lighthouse().savefig(HERE / "lighthouse.png", metadata={"Software": None})
