@@ -3,6 +3,7 @@
 import { sendForLines } from "./api.js";
 import { formCall } from "./call.js";
 import { element, uniqueId } from "./dom.js";
+import { droppedFiles } from "./folders.js";
 import { UserError } from "./status.js";
 
 /**
@@ -28,7 +29,7 @@ export function fileZone(
   for (const type of ["dragleave", "drop"]) zone.addEventListener(type, () => zone.classList.remove("over"));
   zone.addEventListener("drop", (event) => {
     event.preventDefault();
-    take([...event.dataTransfer.files]);
+    droppedFiles(event.dataTransfer).then(take);
   });
   document.addEventListener("paste", (event) => {
     if (!zone.checkVisibility() || !takesPaste()) return;
@@ -43,7 +44,9 @@ export function fileZone(
 export async function exampleFile(name) {
   const response = await fetch(`playground/examples/${name}`);
   if (!response.ok) throw new UserError(`This server has no example ${name}.`);
-  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") });
+  return new File([await response.blob()], name.split("/").at(-1), {
+    type: response.headers.get("Content-Type"), lastModified: Date.parse(response.headers.get("Last-Modified")) || 0,
+  });
 }
 
 /**

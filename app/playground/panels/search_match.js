@@ -1,0 +1,105 @@
+/** One of the pages, with the query's maps over it. */
+
+import { sendForJson } from "../lib/api.js";
+import { formCall } from "../lib/call.js";
+import { element } from "../lib/dom.js";
+import { pageFields } from "../lib/files.js";
+import { range, sum } from "../lib/heatmap.js";
+import { pictureWithMap } from "../lib/picture.js";
+import { status } from "../lib/status.js";
+import { tokenChips } from "../lib/token_chips.js";
+
+/** The call whose answer has the maps of a page. */
+export const interpretCall = (page, { model, text }) => formCall(
+  "interpret", [...pageFields(page), ["query", text], ["model", model]],
+);
+
+/**
+ * `vectors` is maxsimPages(). `open(page, search, said)` shows the page, with maps if there is a search: {model, text,
+ * query}, where `query` is the query's embedding; `said` is a text on how well it matches. `close()` hides it.
+ *
+ * The maps are drawn from the vectors that are here; the server is asked once a query, for its tokens.
+ */
+export function searchMatch(vectors, { onClose }) {
+  const asking = status();
+  const picture = pictureWithMap({ label: "Similarity map over the page" });
+  const title = element("h2", { tabindex: "-1" });
+  const score = element("p", { class: "number" });
+  const chips = tokenChips((index) => picture.show(page, index === null ? sum(maps) : maps[index]));
+  const node = element("section", { class: "stack match", "aria-label": "The page that was chosen", hidden: true },
+    element("div", { class: "card" },
+      element("div", { class: "bar title" }, title, element("button", { type: "button", on: { click: onClose } }, "Close")),
+      score, asking.node, chips.node),
+    picture.node);
+  /** A model and a text -> {tokens, first}: the query's row of the first token, behind which the others stand. */
+  const named = new Map();
+  let page = null;
+  let maps = [];
+  let turn = 0;
+
+  async function open(newPage, search, said) {
+    turn += 1;
+    const mine = turn;
+    const another = page !== newPage;
+    page = newPage;
+    node.hidden = false;
+    title.textContent = page.name;
+    score.textContent = said;
+    asking.abort();
+    asking.show("");
+    if (another) withoutMaps();
+    const rows = search && await vectors.maps(search.model, page.id, search.query);
+    if (mine !== turn) return;
+    if (!rows) return withoutMaps();
+    const tokens = await tokensOf(search, rows);
+    if (mine !== turn) return;
+    if (!tokens) return withoutMaps();
+    maps = rows.slice(tokens.first, tokens.first + tokens.names.length);
+    chips.node.hidden = false;
+    chips.show(tokens.names, maps.map((map) => range(map).high));
+    picture.show(page, sum(maps));
+  }
+
+  function withoutMaps() {
+    chips.node.hidden = true;
+    picture.show(page, null);
+  }
+
+  async function tokensOf(search, rows) {
+    const key = JSON.stringify([search.model, search.text]);
+    if (!named.has(key)) {
+      const call = interpretCall({ ...page, file: page.image }, search);
+      const answer = await asking.run("Asking for the tokens' names ...", (signal) => sendForJson(call, { signal }));
+      if (!answer) return null;
+      named.set(key, { names: answer.tokens, first: firstRow(rows, answer.similarity_maps) });
+    }
+    return named.get(key);
+  }
+
+  return {
+    node,
+    open,
+    say: (said) => { score.textContent = said; },
+    focus: () => {
+      title.focus({ preventScroll: true });
+      node.scrollIntoView({ block: "nearest" });
+    },
+    close() {
+      turn += 1;
+      page = null;
+      asking.abort();
+      node.hidden = true;
+    },
+  };
+}
+
+/** Models put rows before and behind those of the tokens; these maps of /interpret tell where the tokens' rows begin. */
+function firstRow(rows, answered) {
+  const difference = (first) => answered.reduce((total, { similarity_map: columns }, token) => {
+    const { width, values } = rows[first + token];
+    columns.forEach((column, x) => column.forEach((value, y) => { total += Math.abs(value - values[y * width + x]); }));
+    return total;
+  }, 0);
+  const differences = Array.from({ length: rows.length - answered.length + 1 }, (_, first) => difference(first));
+  return differences.indexOf(Math.min(...differences));
+}
