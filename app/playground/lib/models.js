@@ -26,9 +26,10 @@ models.refresh = async () => {
 
 /**
  * A select of the models that have all of these capabilities ("text:dense", "image:multi_vector", ...), trained ones
- * first. `capabilities` may be a function of a model instead. `value` is "" while there is none.
+ * first, and among those the ones that `prefer` is true for. `capabilities` may be a function of a model instead.
+ * `value` is "" while there is none.
  */
-export function modelSelect(capabilities, { onChange = () => {}, id = null } = {}) {
+export function modelSelect(capabilities, { onChange = () => {}, id = null, prefer = () => false } = {}) {
   const fits = typeof capabilities === "function"
     ? capabilities
     : (model) => capabilities.every((capability) => model.capabilities.includes(capability));
@@ -37,7 +38,7 @@ export function modelSelect(capabilities, { onChange = () => {}, id = null } = {
   function fill(all) {
     const before = select.value;
     const suited = all.filter(fits);
-    suited.sort((one, other) => other.trained - one.trained);
+    suited.sort((one, other) => other.trained - one.trained || prefer(other) - prefer(one));
     select.replaceChildren(...suited.map((model) =>
       element("option", { value: model.id }, model.trained ? model.id : `${model.id} (random weights)`)));
     if (!suited.length) select.append(element("option", { value: "" }, "no model can do this"));
