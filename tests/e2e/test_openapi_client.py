@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import REPO, Server, running_server
+from tests.pdfs import pdf
 from tests.pictures import b64, png
 
 pytestmark = pytest.mark.e2e
@@ -23,6 +24,7 @@ content_type_overrides:
   image/png: application/octet-stream
   application/zip: application/octet-stream
   text/event-stream: text/plain
+  application/x-ndjson: text/plain
 """
 PAGE = png(200, 100, "white", {(100, 0, 150, 50): "red"})
 
@@ -112,6 +114,16 @@ def test_visual_documents(client: GeneratedClient) -> None:
     first, second = client.call("visual_documents", "embed_images", body=files).embeddings
     assert first.image_patch_len == first.n_patches_x * first.n_patches_y
     assert first.embedding == second.embedding
+    document = client.module("types").File(io.BytesIO(pdf("red", "blue")), "report.pdf", "application/pdf")
+    files = client.module("models").BodyEmbedImages(files=[client.page(), document])
+    places = [(one.file, one.page) for one in client.call("visual_documents", "embed_images", body=files).embeddings]
+    assert places[1:] == [(1, 1), (1, 2)]
+
+
+def test_pages(client: GeneratedClient) -> None:
+    document = client.module("types").File(io.BytesIO(pdf("red", "blue")), "report.pdf", "application/pdf")
+    lines = client.call("pages", "draw_pages", body=client.module("models").BodyDrawPages(file=document), max_side=50)
+    assert [(line["page"], line["width"]) for line in map(json.loads, lines.splitlines())] == [(1, 50), (2, 50)]
 
 
 def test_similarity(client: GeneratedClient) -> None:
