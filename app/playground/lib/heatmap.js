@@ -1,6 +1,7 @@
 /**
  * Similarity maps over pictures. A map is {width, height, values: Float32Array row by row}, and may have:
  * `colors` {low, high}: what the first and the last colour stand for, so that several maps can have the same;
+ * `covers`: true if low values hide the picture too, under the first colour;
  * `rgba`: Uint8ClampedArray, four bytes a patch: its own colours, instead of those for the values;
  * `marks` [{x, y, label}]: patches to be marked; `describe(index)`: text for a patch instead of its value.
  */
@@ -70,7 +71,7 @@ function mapImage(map, opacity, smooth) {
     for (let x = 0; x < width; x += 1) {
       const value = smooth ? between(map, (x + 0.5) / finer - 0.5, (y + 0.5) / finer - 0.5) : map.values[y * width + x];
       const share = high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : 0;
-      image.data.set([...viridis(share), 255 * opacity * share], 4 * (y * width + x));
+      image.data.set([...viridis(share), 255 * opacity * (map.covers ? 1 : share)], 4 * (y * width + x));
     }
   }
   return image;

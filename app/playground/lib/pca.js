@@ -7,6 +7,7 @@ import { leadingEigenpairs } from "./eigen.js";
  * variance}. The largest number of a component's direction is above zero, so that the same rows give the same picture.
  */
 export function principalComponents({ n, dim, values }, k) {
+  if (n === 0) return { k, coordinates: new Float64Array(0), shares: Array(k).fill(0) };
   const rows = centred(n, dim, values);
   const directions = dim <= n ? ofCovariance(rows, n, dim, k) : ofGram(rows, n, dim, k);
   const coordinates = new Float64Array(n * k);

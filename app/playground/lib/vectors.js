@@ -1,9 +1,11 @@
-/** Vectors as they come from the server: {n, dim, values: Float32Array row by row}. */
+/** Rows of vectors: {n, dim, values: Float32Array row by row}. */
 
-/** Rows, or a single vector as one row, of an answer with `encoding_format` base64 and numbers of 32 bits. */
-export function decoded({ data, shape }) {
-  const bytes = fromBase64(data);
-  return { n: shape.length > 1 ? shape[0] : 1, dim: shape.at(-1), values: new Float32Array(bytes.buffer) };
+import { matrix } from "./wire.js";
+
+/** Of an answer with `encoding_format` base64: a matrix, or a single vector as one row. */
+export function decoded(vectors) {
+  const { values, rows, dim } = matrix({ ...vectors, shape: vectors.shape.length > 1 ? vectors.shape : [1, ...vectors.shape] });
+  return { n: rows, dim, values };
 }
 
 /** The same rows at unit length, so that a dot product is a cosine; a row of zeros stays. */
@@ -44,11 +46,4 @@ function dot(left, leftRow, right, rightRow, dim) {
   let sum = 0;
   for (let at = 0; at < dim; at += 1) sum += left[leftStart + at] * right[rightStart + at];
   return sum;
-}
-
-function fromBase64(text) {
-  const letters = atob(text);
-  const bytes = new Uint8Array(letters.length);
-  for (let at = 0; at < letters.length; at += 1) bytes[at] = letters.charCodeAt(at);
-  return bytes;
 }
