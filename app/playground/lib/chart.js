@@ -27,8 +27,8 @@ export function lineChart({ label, xName, yName }) {
 
   function show(list, { end = 0 } = {}) {
     points = list;
-    node.hidden = !points.length;
-    if (!points.length) return;
+    node.hidden = points.length < 2;
+    if (node.hidden) return;
     width = Math.max(end, points.at(-1)[0]);
     height = niceAbove(Math.max(...points.map(([, y]) => y)));
     const path = points.map((point) => place(point).join(" ")).join("L");
