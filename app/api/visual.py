@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeGuard
 import numpy as np
 from fastapi import File, Response
 
+from app.api.ahead import one_ahead
 from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.encoding import EMBEDDINGS, json_response, required, respond
 from app.api.forms import ImageOptionsDep
@@ -81,7 +82,7 @@ async def embed_images(
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
     embeddings: list[Embedding] = []
     places: list[dict[str, int]] = []
-    async with aclosing(uploads.groups(files, options.limits)) as groups:
+    async with aclosing(one_ahead(uploads.groups(files, options.limits))) as groups:
         async for group in groups:
             embeddings += await engine.encode(name, [image.input for image in group])
             places += [image.place for image in group]

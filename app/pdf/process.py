@@ -60,7 +60,7 @@ class PdfProcess:
     @property
     def document(self) -> object | None:
         """What it has open, noted by who uses it."""
-        return self._document if self._is_running() else None
+        return self._document if self.is_running() else None
 
     @document.setter
     def document(self, document: object | None) -> None:
@@ -73,7 +73,7 @@ class PdfProcess:
 
         Raises `ProcessLostError`, and `UnavailableError` if the process cannot be started. Cancelling kills it.
         """
-        process = self._process if self._process is not None and self._is_running() else await self._start()
+        process = self._process if self._process is not None and self.is_running() else await self._start()
         try:
             async with asyncio.timeout(self._limits.seconds):
                 answer, answered = await self._ask(process, {**request, "seconds": ceil(self._limits.seconds)}, data)
@@ -117,7 +117,7 @@ class PdfProcess:
             await self._killed.wait()
             self._killed = None
 
-    def _is_running(self) -> bool:
+    def is_running(self) -> bool:
         """It may also have ended while it was idle, which must not be laid at the next PDF's door."""
         return self._process is not None and self._process.returncode is None
 

@@ -42,9 +42,11 @@ class PdfRenderer:
 
     @asynccontextmanager
     async def process(self, document: "PdfDocument") -> AsyncIterator[PdfProcess]:
-        """A process for one request: one that has the document open if possible, else one that has none."""
+        """A process for one request: best one that has the document open, then one that has none and runs already."""
         async with self._free:
-            process = max(self._idle, key=lambda one: (one.document is document, one.document is None))
+            process = max(
+                self._idle, key=lambda one: (one.document is document, one.document is None, one.is_running())
+            )
             self._idle.remove(process)
             try:
                 yield process
