@@ -17,11 +17,11 @@ export const embedCall = (files, model) => formCall(
 /**
  * Pages have an `id` and an `image` to send. `model()` is asked again and again, so that another model may be chosen at
  * any time. `onEmbedded(page, model, embedding)`, `onFailed(page, model, message)` and, whenever there is something
- * new to say, `onChange({done, all, running, secondsLeft})` are called. An error of the server stops it; `status` shows it.
+ * new to say, `onChange({embedded, failed, all, running, secondsLeft})` are called. An error of the server stops it; `status` shows it.
  */
 export function pageEmbedder({ status, model, onEmbedded, onFailed, onChange }) {
   const pages = new Map();
-  /** A model's name -> ids of the pages that need no more asking. */
+  /** A model's name -> ids of the pages that need no more asking -> whether they are embedded. */
   const settled = new Map();
   let running = false;
   /** By the user or, until another model is chosen, by an error. */
@@ -32,9 +32,10 @@ export function pageEmbedder({ status, model, onEmbedded, onFailed, onChange }) 
   const missing = (name) => [...pages.values()].filter(({ id }) => !settled.get(name)?.has(id));
 
   function tell() {
-    const left = missing(model()).length;
+    const done = [...settled.get(model())?.values() ?? []];
+    const left = pages.size - done.length;
     const secondsLeft = running && msAPage !== null ? (left * msAPage) / 1000 : null;
-    onChange({ done: pages.size - left, all: pages.size, running, secondsLeft });
+    onChange({ embedded: done.filter(Boolean).length, failed: done.filter((good) => !good).length, all: pages.size, running, secondsLeft });
   }
 
   async function run() {
@@ -67,19 +68,19 @@ export function pageEmbedder({ status, model, onEmbedded, onFailed, onChange }) 
       answer = await sendForJson(embedCall(some.map(({ image }) => image), name), { signal });
     } catch (problem) {
       if (!ABOUT_A_PAGE.includes(problem.status)) throw problem;
-      if (some.length === 1) settle(name, some[0], () => onFailed(some[0], name, problem.message));
+      if (some.length === 1) settle(name, some[0], false, () => onFailed(some[0], name, problem.message));
       // One of them is bad; alone it is named, and its neighbours are embedded.
       else for (const page of some) await embed(name, [page], signal);
       return;
     }
-    some.forEach((page, place) => settle(name, page, () => onEmbedded(page, name, answer.embeddings[place])));
+    some.forEach((page, place) => settle(name, page, true, () => onEmbedded(page, name, answer.embeddings[place])));
   }
 
-  function settle(name, page, tellIt) {
+  function settle(name, page, good, tellIt) {
     // It may have been removed meanwhile.
     if (!pages.has(page.id)) return;
-    if (!settled.has(name)) settled.set(name, new Set());
-    settled.get(name).add(page.id);
+    if (!settled.has(name)) settled.set(name, new Map());
+    settled.get(name).set(page.id, good);
     tellIt();
   }
 

@@ -15,8 +15,8 @@ export const interpretCall = (page, { model, text }) => formCall(
 );
 
 /**
- * `vectors` is maxsimPages(). `open(page, search, said)` shows the page, with maps if there is a search: {model, text,
- * query}, where `query` is the query's embedding; `said` is a text on how well it matches. `close()` hides it.
+ * `vectors` is maxsimPages(). `open(page, search)` shows the page, with maps if there is a search: {model, text,
+ * query}, where `query` is the query's embedding; `say(text)` tells how well it matches. `close()` hides it.
  *
  * The maps are drawn from the vectors that are here; the server is asked once a query, for its tokens.
  */
@@ -37,14 +37,13 @@ export function searchMatch(vectors, { onClose }) {
   let maps = [];
   let turn = 0;
 
-  async function open(newPage, search, said) {
+  async function open(newPage, search) {
     turn += 1;
     const mine = turn;
     const another = page !== newPage;
     page = newPage;
     node.hidden = false;
     title.textContent = page.name;
-    score.textContent = said;
     asking.abort();
     asking.show("");
     if (another) withoutMaps();
@@ -79,7 +78,7 @@ export function searchMatch(vectors, { onClose }) {
   return {
     node,
     open,
-    say: (said) => { score.textContent = said; },
+    say: (text) => { score.textContent = text; },
     focus: () => {
       title.focus({ preventScroll: true });
       node.scrollIntoView({ block: "nearest" });

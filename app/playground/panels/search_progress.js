@@ -2,7 +2,7 @@
 
 import { element } from "../lib/dom.js";
 
-/** `show({done, all, running, secondsLeft}, model)`; hidden while there is no page. */
+/** `show({embedded, failed, all, running, secondsLeft}, model)`; hidden while there is no page. */
 export function embeddingProgress({ onStop, onGo, onRemoveAll }) {
   const bar = element("progress", { "aria-label": "Pages embedded", value: 0, max: 1 });
   const text = element("p", { class: "hint number" });
@@ -14,10 +14,11 @@ export function embeddingProgress({ onStop, onGo, onRemoveAll }) {
   function show(state, model) {
     running = state.running;
     node.hidden = !state.all;
-    [bar.value, bar.max] = [state.done, Math.max(state.all, 1)];
-    text.textContent = `${state.done} of ${state.all} embedded with ${model}${left(state)}`;
+    const done = state.embedded + state.failed;
+    [bar.value, bar.max] = [done, Math.max(state.all, 1)];
+    text.textContent = `${state.embedded} of ${state.all} embedded with ${model}${state.failed ? `, ${state.failed} failed` : ""}${left(state)}`;
     button.textContent = running ? "Stop" : "Go on";
-    button.hidden = state.done === state.all;
+    button.hidden = done === state.all;
   }
   return { node, show };
 }

@@ -7,7 +7,7 @@ const AT_ONCE = 24;
 
 /**
  * `add(page)`, with {id, name, thumbnail}; `rank(scores)` with a Map of ids to scores puts the cards in order;
- * `choose(id)` marks one. `onOpen(page)` and `onRemove(page)` are called by a card's buttons.
+ * `choose(id)` marks one, `focus(id)` takes the focus there. `onOpen(page)` and `onRemove(page)` are called by a card's buttons.
  */
 export function searchResults({ onOpen, onRemove }) {
   const list = element("ol", { class: "results", "aria-label": "Pages, best first" });
@@ -66,17 +66,11 @@ export function searchResults({ onOpen, onRemove }) {
     limit();
   }
 
-  function clear() {
-    list.replaceChildren();
-    cards.clear();
-    shown = AT_ONCE;
-    limit();
-  }
-
   function choose(id) {
     for (const [each, card] of cards) card.choose(each === id);
   }
-  return { node, add, rank, remove, clear, choose };
+  const focus = (id) => cards.get(id)?.node.querySelector("button").focus();
+  return { node, add, rank, remove, choose, focus };
 }
 
 function resultCard(page, onOpen, onRemove) {
