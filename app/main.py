@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -75,7 +75,9 @@ def create_app(
         if settings.training:
             serving = EngineServing(engine, models.fetch, asyncio.get_running_loop(), models_of_file(settings)[0])
             # In a thread: it waits for the disk, and what it finds there it may put into service at once.
-            await in_daemon_thread(lambda: training.open(settings.models_dir, serving, settings.device, trainer))
+            await in_daemon_thread(
+                lambda: training.open(settings.models_dir, serving, settings.device, trainer, settings.max_pending_jobs)
+            )
         # `device` imports torch, which takes a second or two that the first request need not wait for.
         warmup = asyncio.gather(engine.device(), engine.preload(preloaded))
         try:
@@ -113,15 +115,20 @@ def models_of_file(settings: Settings) -> tuple[list[ModelConfig], str | None]:
     return configure(read_models_file(settings.models_file), checkpoints, settings.model_name, settings.models_dir)
 
 
-def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> CheckpointLoader:
-    """The loader that serves real checkpoints, from the models folder or the hub."""
+def checkpoint_finder(settings: Settings) -> Callable[[ModelConfig], Checkpoint]:
+    """What finds a model's checkpoint in the models folder, or downloads it from the hub."""
     downloads = hub(settings)
 
     def find(config: ModelConfig) -> Checkpoint:
         return resolve(config.checkpoint, config.revision, settings.models_dir, downloads)
 
+    return find
+
+
+def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> CheckpointLoader:
+    """The loader that serves real checkpoints, from the models folder or the hub."""
     return CheckpointLoader(
-        find,
+        checkpoint_finder(settings),
         device=settings.device,
         dtype=settings.dtype,
         limits=RunnerLimits(

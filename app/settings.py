@@ -58,6 +58,9 @@ class Settings(BaseSettings):
 
     training: bool = Field(True, description="Whether models can be fine-tuned here.")
     max_training_pairs: int = Field(1_000_000, ge=1, description="Most pairs of one training job; 413 beyond it.")
+    max_pending_jobs: int = Field(
+        100, ge=1, description="Most training jobs that wait for their turn; 503 with Retry-After beyond it."
+    )
 
     max_body_mb: float = Field(64, gt=0, description="Largest request body in MiB; 413 beyond it.")
     max_items: int = Field(1024, ge=1, description="Most texts or images in one request; 413 beyond it.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from app.core.errors import BadInputError
+from app.core.errors import BadInputError, QueueFullError
 from app.core.types import Modality, Output
 from app.engine.config import ModelConfig
 from app.engine.loader import resolve_device
@@ -52,17 +52,34 @@ class JobRequest:
     """Of everything that was sent, to tell a repeated request from another one with its key."""
 
 
+class JobQueueFullError(QueueFullError):
+    """As many jobs wait as are allowed to."""
+
+    retry_after_s = 60
+
+
 class Admission:
     """Checks requests against what is served, published and in the queue."""
 
-    def __init__(self, serving: Serving, published: PublishedModels, store: JobStore, device: str) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        published: PublishedModels,
+        store: JobStore,
+        device: str,
+        max_pending: int | None = None,
+    ) -> None:
+        """`max_pending`: jobs that may wait; None: any number."""
         self._serving = serving
         self._published = published
         self._store = store
         self._device = device
+        self._max_pending = max_pending
 
-    def check(self, request: JobRequest, base: ModelConfig) -> None:
-        """Raises `BadInputError` unless this can be trained."""
+    def check(self, request: JobRequest) -> ModelConfig:
+        """The base of what can be trained. Raises `BadInputError`, `ModelNotFoundError`, `QueueFullError`."""
+        base = self._serving.config(request.base_model)
+        self.check_queue()
         self.check_name(request.model_name, overwrite=request.overwrite)
         if request.method is Method.QLORA and (problem := qlora_problem(resolve_device(self._device))):
             raise BadInputError(problem)
@@ -76,6 +93,16 @@ class Admission:
                 )
         if request.options.train_heads and base.family != "bge-m3":
             raise BadInputError(f"train_heads is for BGE-M3; {base.name} is of the family {base.family}.")
+        return base
+
+    def check_queue(self) -> None:
+        """Raises `QueueFullError` if no further job may wait."""
+        n_pending = len(self._store.list(JobStatus.PENDING))
+        if self._max_pending is not None and n_pending >= self._max_pending:
+            raise JobQueueFullError(
+                f"{n_pending} training jobs wait already, which is the limit (MAX_PENDING_JOBS): try again when one "
+                "has ended, or cancel one."
+            )
 
     def check_name(self, name: str, *, overwrite: bool) -> None:
         """Raises `BadInputError` unless a job may make a model of this name."""

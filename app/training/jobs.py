@@ -78,6 +78,8 @@ class Job:
     message: str = "Waiting for its turn."
     error: str | None = None
     progress: Progress | None = None
+    first_loss: float | None = None
+    """Of the first steps."""
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """`before` and `after` the training, on the pairs that were held out."""
     license: str = "see its model card"

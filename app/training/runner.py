@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from app.core.errors import ManyvecError
 from app.training.folders import JobFolders
 from app.training.jobs import ENDED, Job, JobStateError, JobStatus
+from app.training.outcome import outcome
 from app.training.process import TRAINER, TrainerProcess
 from app.training.store import JobStore
 from app.training.task import Progress, TrainingTask
@@ -50,17 +52,25 @@ class TrainingRunner:
         self._current: Job | None = None
         self._process: TrainerProcess | None = None
         self._cancelled = False
+        self._taken: set[str] | None = None
+        """Ids of the jobs that may run; None: all."""
         self._thread = threading.Thread(target=self._work, name="training", daemon=True)
 
-    def start(self) -> None:
-        """Put right what an earlier process left behind, then begin to work."""
+    def start(self, *, takes_all: bool = True) -> None:
+        """Put right what an earlier process left behind, then begin to work.
+
+        Unless it `takes_all` pending jobs, it runs those alone that it is told to `take`.
+        """
+        self._taken = None if takes_all else set()
         for job in self._store.list(JobStatus.RUNNING):
             self._recover(job)
         self._thread.start()
 
-    def wake(self) -> None:
-        """A job may be pending."""
+    def take(self, job_id: str) -> None:
+        """Run this pending job when its turn comes."""
         with self._changed:
+            if self._taken is not None:
+                self._taken.add(job_id)
             self._changed.notify_all()
 
     def live(self, job_id: str) -> Job | None:
@@ -81,6 +91,7 @@ class TrainingRunner:
             self._cancelled = True
             if self._process is not None:
                 self._process.kill()
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self.live(job_id) is None, timeout=10)
         return self._store.get(job_id)
 
@@ -107,7 +118,7 @@ class TrainingRunner:
         """The next pending job, which then runs; waits for one. None when the runner is closing."""
         with self._changed:
             while not self.closing:
-                if pending := self._store.list(JobStatus.PENDING):
+                if pending := self._pending():
                     self._cancelled = False
                     job = pending[0].moved(JobStatus.RUNNING, "Starting.")
                     self._store.update(job)
@@ -116,12 +127,18 @@ class TrainingRunner:
                 self._changed.wait()
         return None
 
+    def _pending(self) -> list[Job]:
+        jobs = self._store.list(JobStatus.PENDING)
+        return jobs if self._taken is None else [job for job in jobs if job.id in self._taken]
+
     def _run(self, job: Job) -> None:
         folder = self._folders.of(job.id)
         try:
             self._note(message="Fetching the base model.")
-            self._prepare(job).write(folder)
-            failure, status = self._follow(folder)
+            failure, status = None, 0
+            if (task := self._prepared(job)) is not None:
+                task.write(folder)
+                failure, status = self._follow(folder)
             # Cancelled or not: what is whole by now is finished.
             if failure is None and self._folders.has_result(job.id):
                 self._publish_result()
@@ -133,6 +150,26 @@ class TrainingRunner:
                 self._end(JobStatus.INTERRUPTED, _why_interrupted(status, closing=self.closing))
         except ManyvecError as error:
             self._end(JobStatus.FAILED, "Failed.", error.message)
+
+    def _prepared(self, job: Job) -> TrainingTask | None:
+        """What the trainer must know; None if the job is cancelled first, or the runner closed.
+
+        A download that has begun cannot be stopped: it goes on by itself, and whoever needs its model next profits.
+        """
+        prepared: Future[TrainingTask] = Future()
+
+        def prepare() -> None:
+            try:
+                prepared.set_result(self._prepare(job))
+            except BaseException as error:
+                prepared.set_exception(error)
+            with self._changed:
+                self._changed.notify_all()
+
+        threading.Thread(target=prepare, name="training base", daemon=True).start()
+        with self._changed:
+            self._changed.wait_for(lambda: prepared.done() or self._cancelled or self.closing)
+        return prepared.result() if prepared.done() else None
 
     def _follow(self, folder: Path) -> tuple[str | None, int]:
         """Run the trainer to its end: the reason that it gives if it fails, and its exit status."""
@@ -158,7 +195,9 @@ class TrainingRunner:
                 self._note(message=f"{text[:1].upper()}{text[1:]}.")
             case {"event": "progress", **values}:
                 # Kept in memory: a commit waits for the disk.
-                self._current = replace(self._running(), progress=Progress(**values), message="Training.")
+                progress, job = Progress(**values), self._running()
+                first_loss = progress.loss if job.first_loss is None else job.first_loss
+                self._current = replace(job, progress=progress, first_loss=first_loss, message="Training.")
             case {"event": "evaluation", "when": str(when), "figures": dict(figures)}:
                 self._note(figures={**self._running().figures, when: figures})
             case {"event": "checkpoint", "step": int(step)}:
@@ -170,7 +209,7 @@ class TrainingRunner:
     def _publish_result(self) -> None:
         self._note(message="Putting the model into service.")
         self._publish(self._running(), self._folders.result(self._running().id))
-        self._end(JobStatus.COMPLETED, f"Served as {self._running().model_name}.")
+        self._complete()
 
     def _recover(self, job: Job) -> None:
         """A job that ran when the server died: finished if its result is whole, else interrupted."""
@@ -179,7 +218,7 @@ class TrainingRunner:
             if self._folders.has_result(job.id):
                 self._publish_result()
             elif self._folders.is_published(job):
-                self._end(JobStatus.COMPLETED, f"Served as {job.model_name}.")
+                self._complete()
             else:
                 self._end(JobStatus.INTERRUPTED, INTERRUPTED)
         except ManyvecError as error:
@@ -195,6 +234,10 @@ class TrainingRunner:
     def _note(self, **changes: Any) -> None:
         self._current = replace(self._running(), **changes)
         self._store.update(self._current)
+
+    def _complete(self) -> None:
+        job = self._running()
+        self._end(JobStatus.COMPLETED, f"Served as {job.model_name}. {outcome(job)}")
 
     def _end(self, status: JobStatus, message: str, error: str | None = None) -> None:
         with self._changed:

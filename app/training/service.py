@@ -1,4 +1,4 @@
-"""What the HTTP layer and the command line ask of fine-tuning. Methods block for as long as a commit takes."""
+"""What the HTTP layer and the command line ask of fine-tuning. Methods that change something wait for a commit."""
 
 import sqlite3
 import threading
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from app.checkpoints.resolve import base_name
 from app.core.errors import UnavailableError
+from app.engine.config import ModelConfig
 from app.engine.loader import resolve_device
 from app.training.admission import Admission, JobRequest, Serving
 from app.training.folders import JobFolders
@@ -30,10 +31,21 @@ class Training:
     """Fine-tuning jobs of one models folder, which one process at a time may hold."""
 
     @classmethod
-    def open(cls, models_dir: Path, serving: Serving, device: str = "auto", command: Sequence[str] = TRAINER) -> Self:
+    def open(
+        cls,
+        models_dir: Path,
+        serving: Serving,
+        device: str = "auto",
+        command: Sequence[str] = TRAINER,
+        *,
+        max_pending: int | None = None,
+        own_jobs_only: bool = False,
+    ) -> Self:
         """Take the folder over and go on with what is pending.
 
-        Raises `UnavailableError` if another process has it, or it cannot be written.
+        At most `max_pending` jobs wait; None: any number. With `own_jobs_only` no job runs that is not submitted or
+        resumed here: what waits already goes on waiting. Raises `UnavailableError` if another process has the folder,
+        or it cannot be written.
         """
         root = models_dir / TRAINING
         lock = FileLock(root / "lock", blocking=False)
@@ -42,15 +54,15 @@ class Training:
             lock.acquire()
         except Timeout:
             raise UnavailableError(
-                "Another process fine-tunes in this models folder. Send training requests to it, or give this server "
-                "a MODELS_DIR of its own."
+                "Another process fine-tunes in this models folder. Send training requests to it, or set "
+                "MODELS_DIR to another folder."
             ) from None
         except OSError as error:
             raise UnavailableError(
                 "The models folder cannot be written, so nothing can be fine-tuned; set MODELS_DIR to one that can."
             ) from error
         try:
-            return cls(root, lock, serving, device, command)
+            return cls(root, lock, serving, device, command, max_pending=max_pending, own_jobs_only=own_jobs_only)
         except (sqlite3.Error, OSError) as error:
             lock.release()
             raise UnavailableError(
@@ -58,7 +70,17 @@ class Training:
                 "some space on the disk, or move the file away if it is damaged, and start the server again."
             ) from error
 
-    def __init__(self, root: Path, lock: FileLock, serving: Serving, device: str, command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        lock: FileLock,
+        serving: Serving,
+        device: str,
+        command: Sequence[str],
+        *,
+        max_pending: int | None,
+        own_jobs_only: bool,
+    ) -> None:
         self._lock = lock
         self._serving = serving
         self._device = device
@@ -66,11 +88,11 @@ class Training:
         self.published = published_models(root.parent)
         self._folders = JobFolders(root / "jobs", self.published)
         self._store = JobStore.open(root / "jobs.sqlite3")
-        self._admission = Admission(serving, self.published, self._store, device)
+        self._admission = Admission(serving, self.published, self._store, device, max_pending)
         self.published.empty_trash()
         self._folders.sweep({job.id for job in self._store.list()})
         self._runner = TrainingRunner(self._store, self._folders, self._task, self._publish, command)
-        self._runner.start()
+        self._runner.start(takes_all=not own_jobs_only)
 
     @property
     def stopped(self) -> bool:
@@ -90,27 +112,41 @@ class Training:
     def submit(self, request: JobRequest, write_dataset: Callable[[Path], Dataset]) -> Job:
         """Store a new job and answer at once; `write_dataset` puts its dataset into the job's folder.
 
-        The same `idempotency_key` gives the job that it started before. Raises `BadInputError`.
+        The same `idempotency_key` gives the job that it started before. Raises `BadInputError`, `QueueFullError`.
         """
-        with self._submitting, _disk_errors():
-            if request.idempotency_key and request.request_sha256:
-                known = self._store.with_key(request.idempotency_key, request.request_sha256)
-                if known is not None:
-                    return self.job(known.id)
-            job = self._new_job(request, write_dataset)
-        self._runner.wake()
-        return job
+        with _disk_errors():
+            with self._submitting:
+                if known := self._known(request):
+                    return known
+                self._admission.check(request)
+            job_id = uuid.uuid4().hex
+            folder = self._folders.create(job_id)
+            try:
+                # Nobody else need wait while pages are decoded.
+                dataset = write_dataset(folder)
+                with self._submitting:
+                    known = self._known(request)
+                    if known is None:
+                        # What was checked may have changed meanwhile.
+                        base = self._admission.check(request)
+                        job = _new_job(job_id, request, base, dataset)
+                        self._store.add(job, request.idempotency_key, request.request_sha256)
+            except BaseException:
+                self._folders.delete(job_id)
+                raise
+        if known is not None:
+            self._folders.delete(job_id)
+            return known
+        self._runner.take(job_id)
+        return self._now(job)
 
     def job(self, job_id: str) -> Job:
-        """The job as it is now. Raises `JobNotFoundError`."""
-        job = self._runner.live(job_id) or self._store.get(job_id)
-        if job.status is not JobStatus.PENDING:
-            return job
-        return replace(job, message=self._position(job_id))
+        """The job as it is now; waits for nothing. Raises `JobNotFoundError`."""
+        return self._now(self._store.get(job_id))
 
     def jobs(self) -> list[Job]:
-        """All jobs, oldest first."""
-        return [self.job(job.id) for job in self._store.list()]
+        """All jobs, oldest first; waits for nothing."""
+        return [self._now(job) for job in self._store.list()]
 
     def log(self, job_id: str) -> str:
         """What the job's trainer printed. Raises `JobNotFoundError`."""
@@ -130,10 +166,11 @@ class Training:
                 raise JobStateError(f"The job is {job.status}; only failed, cancelled and interrupted jobs go on.")
             if job.dataset.deleted:
                 raise JobStateError("The job's dataset was deleted, so it cannot go on. Start a new job.")
+            self._admission.check_queue()
             self._admission.check_name(job.model_name, overwrite=job.overwrite)
             job = job.moved(JobStatus.PENDING, "Waiting for its turn.")
             self._store.update(job)
-        self._runner.wake()
+        self._runner.take(job_id)
         return self.job(job_id)
 
     def delete_dataset(self, job_id: str) -> Job:
@@ -164,30 +201,12 @@ class Training:
                 self._serving.remove(name)
             self.published.remove(name)
 
-    def _new_job(self, request: JobRequest, write_dataset: Callable[[Path], Dataset]) -> Job:
-        base = self._serving.config(request.base_model)
-        self._admission.check(request, base)
-        job_id = uuid.uuid4().hex
-        folder = self._folders.create(job_id)
-        try:
-            job = Job(
-                id=job_id,
-                model_name=request.model_name,
-                family=base.family,
-                base_model=base.name,
-                method=request.method,
-                options=request.options,
-                lora=request.lora,
-                dataset=write_dataset(folder),
-                overwrite=request.overwrite,
-                license=base.license,
-                created_at=time.time(),
-            )
-            self._store.add(job, request.idempotency_key, request.request_sha256)
-        except BaseException:
-            self._folders.delete(job_id)
-            raise
-        return self.job(job_id)
+    def _known(self, request: JobRequest) -> Job | None:
+        """The job that the request's key started."""
+        if not (request.idempotency_key and request.request_sha256):
+            return None
+        known = self._store.with_key(request.idempotency_key, request.request_sha256)
+        return known and self._now(known)
 
     def _ended(self, job_id: str) -> Job:
         job = self.job(job_id)
@@ -195,11 +214,12 @@ class Training:
             raise JobStateError(f"The job is {job.status}; cancel it first.")
         return job
 
-    def _position(self, job_id: str) -> str:
-        waiting = [job.id for job in self._store.list(JobStatus.PENDING)]
-        n_before = waiting.index(job_id) if job_id in waiting else 0
-        n_running = len(self._store.list(JobStatus.RUNNING))
-        return f"Waiting for its turn; {n_before + n_running} before it."
+    def _now(self, stored: Job) -> Job:
+        """With what is not stored: its progress, or its place in the queue."""
+        if stored.status is JobStatus.PENDING:
+            n_before = self._store.n_before().get(stored.id, 0)
+            return replace(stored, message=f"Waiting for its turn; {n_before} before it.")
+        return self._runner.live(stored.id) or stored
 
     def _task(self, job: Job) -> TrainingTask:
         """Called by the runner when the job's turn has come."""
@@ -226,6 +246,22 @@ class Training:
         config = self.published.publish(result, job.model_name, TrainingRecord.of(job))
         self._serving.put(config)
         self._folders.delete_checkpoints(job.id)
+
+
+def _new_job(job_id: str, request: JobRequest, base: ModelConfig, dataset: Dataset) -> Job:
+    return Job(
+        id=job_id,
+        model_name=request.model_name,
+        family=base.family,
+        base_model=base.name,
+        method=request.method,
+        options=request.options,
+        lora=request.lora,
+        dataset=dataset,
+        overwrite=request.overwrite,
+        license=base.license,
+        created_at=time.time(),
+    )
 
 
 @contextmanager

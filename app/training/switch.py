@@ -27,10 +27,12 @@ class TrainingSwitch:
             raise self._problem
         return self._training
 
-    def open(self, models_dir: Path, serving: Serving, device: str, trainer: Sequence[str]) -> None:
-        """Switch it on if the models folder allows it."""
+    def open(
+        self, models_dir: Path, serving: Serving, device: str, trainer: Sequence[str], max_pending: int | None = None
+    ) -> None:
+        """Switch it on if the models folder allows it. Arguments as `Training.open`."""
         try:
-            self._training = Training.open(models_dir, serving, device, trainer)
+            self._training = Training.open(models_dir, serving, device, trainer, max_pending=max_pending)
         except ManyvecError as error:
             log.warning("no fine-tuning: %s", error.message)
             self._problem = error

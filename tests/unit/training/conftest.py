@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from app.training.service import Training
 from tests.fake_trainer import COMMAND
 from tests.training_fakes import FakeServing
 
-Open = Callable[[], Training]
+Open = Callable[..., Training]
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def models_dir(tmp_path: Path) -> Path:
 def open_training(models_dir: Path, serving: FakeServing) -> Iterator[Open]:
     opened: list[Training] = []
 
-    def open_() -> Training:
-        opened.append(Training.open(models_dir, serving, "cpu", COMMAND))
+    def open_(**options: Any) -> Training:
+        opened.append(Training.open(models_dir, serving, "cpu", COMMAND, **options))
         return opened[-1]
 
     yield open_

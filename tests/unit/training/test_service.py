@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 
-from app.core.errors import BadInputError, ModelNotFoundError, UnavailableError
+from app.core.errors import BadInputError, ModelNotFoundError, QueueFullError, UnavailableError
 from app.engine.config import ModelConfig
 from app.families.base import Checkpoint
-from app.training.jobs import Job, JobNotFoundError, JobStateError, JobStatus
+from app.training.jobs import Dataset, Job, JobNotFoundError, JobStateError, JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
+from app.training.pairs import read_pairs, write_pairs
 from app.training.service import Training
-from tests.training_fakes import FakeServing, submit, until
+from tests.training_fakes import REQUEST, FakeServing, submit, until
 
 Open = Callable[[], Training]
+PAIRS = read_pairs("a\tb\nc\td\n", hard_negatives=False, max_pairs=9, max_chars=99)
 
 
 def waiting(training: Training, **changes: object) -> Job:
@@ -325,3 +327,101 @@ def test_a_name_that_is_anothers_checkpoint_is_refused(training: Training, servi
     serving.models["served"] = ModelConfig("served", "e5", "org/Checkpoint")
     with pytest.raises(BadInputError, match="choose another"):
         submit(training, model_name="checkpoint", overwrite=True)
+
+
+def test_only_so_many_jobs_wait(open_training: Callable[..., Training]) -> None:
+    training = open_training(max_pending=1)
+    running = waiting(training)
+    second = submit(training, model_name="second")
+    with pytest.raises(QueueFullError, match="MAX_PENDING_JOBS") as full:
+        submit(training, model_name="third")
+    assert full.value.retry_after_s == 60
+    training.cancel(running.id)
+    until(training, second)
+    third = waiting(training, model_name="third")
+    submit(training, model_name="fourth")
+    with pytest.raises(QueueFullError):
+        training.resume(running.id)
+    training.cancel(third.id)
+
+
+def test_a_listing_has_the_same_places_as_its_jobs(training: Training) -> None:
+    running = waiting(training)
+    for name in ("second", "third"):
+        submit(training, model_name=name)
+    listed = training.jobs()
+    assert [job.message for job in listed[1:]] == [f"Waiting for its turn; {n} before it." for n in (1, 2)]
+    assert listed[0].progress is not None
+    for job in reversed(listed):
+        training.cancel(job.id)
+    assert training.job(running.id).status is JobStatus.CANCELLED
+
+
+def test_of_its_own_jobs_alone_it_runs_what_is_submitted_or_resumed_there(
+    open_training: Callable[..., Training],
+) -> None:
+    training = open_training()
+    stopped = waiting(training)
+    others = submit(training, model_name="others")
+    training.close()
+    training = open_training(own_jobs_only=True)
+    assert until(training, submit(training, model_name="own")).status is JobStatus.COMPLETED
+    training.resume(stopped.id)
+    until(training, stopped, JobStatus.RUNNING)
+    assert training.job(others.id).status is JobStatus.PENDING
+    training.close()
+    assert until(open_training(), others).status is JobStatus.COMPLETED
+
+
+def test_nobody_waits_while_a_dataset_is_decoded(training: Training, models_dir: Path) -> None:
+    decoding, decoded = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def write(folder: Path) -> Dataset:
+        decoding.set()
+        assert decoded.wait(30)
+        return write_pairs(PAIRS, folder)
+
+    def send() -> None:
+        try:
+            training.submit(REQUEST, write)
+        except BadInputError as error:
+            errors.append(error)
+
+    slow = threading.Thread(target=send)
+    slow.start()
+    assert decoding.wait(30)
+    quick = submit(training)
+    assert until(training, quick).status is JobStatus.COMPLETED
+    training.delete_dataset(quick.id)
+    decoded.set()
+    slow.join()
+    # Its name was free when it came, and is not any more.
+    assert "called mine already" in str(errors)
+    assert [job.id for job in training.jobs()] == [quick.id]
+    assert [folder.name for folder in (models_dir / ".training" / "jobs").iterdir()] == [quick.id]
+
+
+def test_cancelling_does_not_wait_for_a_download(
+    training: Training, serving: FakeServing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded = threading.Event()
+
+    def fetch(_config: ModelConfig) -> Checkpoint:
+        assert downloaded.wait(30)
+        return Checkpoint(Path())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "fetch", fetch)
+        job = submit(training)
+        until(training, job, JobStatus.RUNNING)
+        assert training.cancel(job.id).status is JobStatus.CANCELLED
+    assert until(training, submit(training, model_name="next")).status is JobStatus.COMPLETED
+    downloaded.set()
+    assert training.job(job.id).status is JobStatus.CANCELLED
+
+
+def test_a_completed_job_says_what_it_was_good_for(training: Training) -> None:
+    done = until(training, submit(training))
+    assert done.message.startswith("Served as mine. It learned: ")
+    assert "recall@1 went from 0.10 to 0.90" in done.message

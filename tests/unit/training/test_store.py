@@ -1,5 +1,6 @@
 """Jobs on disk."""
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,40 @@ def test_a_key_finds_its_job_and_refuses_another_request(store: JobStore) -> Non
     assert store.with_key("key", "hash") == job()
     with pytest.raises(BadInputError, match="another request"):
         store.with_key("key", "different")
+
+
+def test_reading_does_not_wait_for_the_disk(store: JobStore) -> None:
+    store.add(job())
+    with store._writing:  # As while something is committed.
+        assert store.get("1") == job()
+        assert store.list() == [job()]
+        assert store.n_before() == {"1": 0}
+
+
+def test_a_commit_that_fails_changes_nothing(store: JobStore) -> None:
+    store.add(job())
+    store.close()
+    with pytest.raises(sqlite3.Error):
+        store.update(replace(job(), message="Training."))
+    assert store.get("1") == job()
+
+
+def test_a_deleted_job_does_not_come_back(store: JobStore) -> None:
+    store.add(job())
+    store.delete("1")
+    store.update(job())
+    assert store.list() == []
+
+
+def test_pending_jobs_wait_for_what_runs_and_for_older_ones(store: JobStore) -> None:
+    states = {"a": JobStatus.PENDING, "b": JobStatus.RUNNING, "c": JobStatus.FAILED, "d": JobStatus.PENDING}
+    for name, status in states.items():
+        store.add(job(name, status))
+    assert store.n_before() == {"a": 1, "d": 2}
+    store.update(job("c"))
+    assert store.n_before() == {"a": 1, "c": 2, "d": 3}
+    store.update(job("b", JobStatus.COMPLETED))
+    assert store.n_before() == {"a": 0, "c": 1, "d": 2}
 
 
 def test_an_unknown_job_is_an_error(store: JobStore) -> None:
