@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from app.api import (
     errors,
+    fine_tune,
     health,
     metrics,
     models,
@@ -33,6 +34,7 @@ KEYED = (
     rerank.router,
     predict.router,
     models.router,
+    fine_tune.router,
     training.router,
 )
 

@@ -18,8 +18,11 @@ from app.core.errors import BadInputError, TooLargeError
 from app.core.images import FORMATS, decode_image
 from app.settings import Settings
 from app.training.disk import force_all_to_disk
+from app.training.enough import require_enough
 from app.training.folders import IMAGES
 from app.training.jobs import Dataset
+from app.training.options import TrainingOptions
+from app.training.pairs_split import TextPair
 from app.training.task import DATASET_FILE
 
 PARQUET_MAGIC = b"PAR1"
@@ -78,28 +81,23 @@ class ImageFolder:
         return self.names[checksum]
 
 
-def write_page_pairs(file: Path, folder: Path, limits: PageLimits) -> Dataset:
+def write_page_pairs(file: Path, folder: Path, limits: PageLimits, options: TrainingOptions) -> Dataset:
     """Check an uploaded file and write the job's dataset: `dataset.jsonl` and `images/`. Its checksum is the upload's.
 
     What the file is told by its content, not by its name. Raises `BadInputError` and `TooLargeError`, which name the
-    line or row and what to change there.
+    line or row and what to change there, and what is missing if nothing can be learned from the pairs.
     """
     images = ImageFolder(folder / IMAGES)
     images.folder.mkdir(exist_ok=True)
-    n_pairs = 0
-    queries: set[str] = set()
+    pairs = []
     with (folder / DATASET_FILE).open("w", encoding="utf-8") as dataset:
         for pair in read_page_pairs(file, limits):
-            line = {"query": pair.query, "image": images.add(pair.image)}
+            pairs.append(TextPair(pair.query, images.add(pair.image)))
+            line = {"query": pair.query, "image": pairs[-1].positive}
             dataset.write(json.dumps(line, ensure_ascii=False) + "\n")
-            n_pairs += 1
-            queries.add(pair.query)
-    if len(queries) < 2 or len(images.names) < 2:
-        raise BadInputError(
-            "The file needs at least two different queries and two different images: the others are the negatives."
-        )
+    require_enough(pairs, options, "images")
     force_all_to_disk(folder)
-    return Dataset(n_pairs, 0, _sha256(file))
+    return Dataset(len(pairs), 0, _sha256(file))
 
 
 def read_page_pairs(file: Path, limits: PageLimits) -> Iterator[PagePair]:

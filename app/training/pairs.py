@@ -10,6 +10,7 @@ from pathlib import Path
 from app.core.errors import BadInputError, TooLargeError
 from app.training.disk import write_durably
 from app.training.jobs import Dataset
+from app.training.pairs_split import TextPair
 from app.training.task import DATASET_FILE
 
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -19,8 +20,8 @@ LINE_END = re.compile(r"\r\n|\r|\n")
 class TextPairs:
     """What was understood of a text."""
 
-    pairs: tuple[tuple[str, ...], ...]
-    """(query, passage) each, or all (query, passage, passage that does not answer it)."""
+    pairs: tuple[TextPair, ...]
+    """All of them with a hard negative, or none."""
     n_ignored: int
     """Other lines that are not blank."""
 
@@ -35,7 +36,7 @@ def read_pairs(text: str, *, hard_negatives: bool, max_pairs: int, max_chars: in
     for line in LINE_END.split(text):
         parts = tuple(part.strip() for part in line.split("\t"))
         if len(parts) == n_parts and all(parts):
-            pairs.append(parts)
+            pairs.append(TextPair(*parts))
         elif line.strip():
             n_ignored += 1
         _check_size(parts, len(pairs), max_pairs, max_chars)
@@ -53,9 +54,9 @@ def write_pairs(pairs: TextPairs, folder: Path) -> Dataset:
 
 
 def _lines(pairs: TextPairs) -> Iterator[str]:
-    names = ("query", "positive", "negative")
     for pair in pairs.pairs:
-        yield json.dumps(dict(zip(names, pair, strict=False)), ensure_ascii=False) + "\n"
+        fields = {"query": pair.query, "positive": pair.positive, "negative": pair.negative}
+        yield json.dumps({name: text for name, text in fields.items() if text is not None}, ensure_ascii=False) + "\n"
 
 
 def _check_size(parts: tuple[str, ...], n_pairs: int, max_pairs: int, max_chars: int) -> None:

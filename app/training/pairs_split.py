@@ -36,11 +36,6 @@ def read_text_pairs(file: Path) -> list[TextPair]:
     """The pairs in a dataset of texts. Raises `TrainingFailedError` that names the line and what to change."""
     lines = file.read_bytes().split(b"\n")
     pairs = [_pair(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
-    if len({pair.query for pair in pairs}) < 2 or len({pair.positive for pair in pairs}) < 2:
-        raise TrainingFailedError(
-            "The dataset needs two different queries and two different passages at least: each query learns to tell "
-            "its passage from those of the others."
-        )
     if len({pair.negative is None for pair in pairs}) > 1:
         raise TrainingFailedError(
             "Some lines of the dataset have a hard negative and some have none: give all one, or none."

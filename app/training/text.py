@@ -18,11 +18,12 @@ from torch import nn
 from transformers import set_seed
 
 from app.core.types import FloatArray
+from app.training.enough import require_enough
 from app.training.options import LEARNING_RATES
 from app.training.pairs_split import FEWEST_TO_SPLIT, Split, columns, read_text_pairs, split
 from app.training.ranking import RankingTask, measure, ranking_task
 from app.training.resumable import ResumableMixin, require_finite, trained_parameters
-from app.training.task import CHECKPOINTS, DATASET_FILE, Reporter, TrainingFailedError, TrainingTask
+from app.training.task import CHECKPOINTS, DATASET_FILE, Reporter, TrainingTask
 from app.training.text_model import TrainableText, heads_loss, load_trainable
 from app.training.text_result import write_result
 
@@ -45,8 +46,9 @@ def train_texts(task: TrainingTask, folder: Path, reporter: Reporter) -> None:
     Goes on from the newest checkpoint if there is one. Raises `TrainingFailedError` and whatever loading raises.
     """
     reporter.stage("reading the dataset")
-    pairs = split(read_text_pairs(folder / DATASET_FILE), task.options.eval_fraction, task.options.seed)
-    _require_pairs(pairs)
+    all_pairs = read_text_pairs(folder / DATASET_FILE)
+    require_enough(all_pairs, task.options)
+    pairs = split(all_pairs, task.options.eval_fraction, task.options.seed)
     reporter.stage("loading the model")
     set_seed(task.options.seed)
     text = load_trainable(task)
@@ -121,11 +123,6 @@ def _trainer(
     )
     trainer.follow(reporter, checkpoints)
     return trainer
-
-
-def _require_pairs(pairs: Split) -> None:
-    if len(pairs.train) < 2:
-        raise TrainingFailedError("Too few pairs are left to train on: send more, or lower the eval_fraction.")
 
 
 def _ranking(pairs: Split, task: TrainingTask, reporter: Reporter) -> RankingTask | None:

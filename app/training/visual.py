@@ -13,6 +13,7 @@ from transformers import PrinterCallback, set_seed
 from app.families.base import LoadOptions
 from app.families.catalog import CATALOG, load_class
 from app.families.visual_model import N_AUGMENTATION_TOKENS, VisualModel
+from app.training.enough import require_enough
 from app.training.folders import IMAGES
 from app.training.older_adapter import copy_preparing_files, older_adapter, require_trainable, weights_bytes
 from app.training.options import LoraOptions, Method
@@ -40,9 +41,8 @@ def train_pages(task: TrainingTask, folder: Path, reporter: Reporter) -> None:
         raise TrainingFailedError("Page models are trained with LoRA or Q-LoRA, not in full.")
     reporter.stage("reading the dataset")
     pairs = read_dataset(folder)
+    require_enough(pairs, task.options, "images")
     parted = split(pairs, task.options.eval_fraction, task.options.seed)
-    if len({pair.positive for pair in parted.train}) < 2:
-        raise TrainingFailedError("Too few pairs are left to train on: send more, or lower the eval_fraction.")
     if not parted.held_out and task.options.eval_fraction > 0:
         reporter.stage(
             f"training on all pairs, without figures: fewer than {FEWEST_TO_SPLIT}, or all linked by queries or pages"

@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
+from app.training.store import JobStore
 from tests.api.conftest import Serve
 
 PAIRS = "a\tb\nc\td\nno pair\n"
@@ -39,7 +41,7 @@ async def ended(http: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
 
 async def running(http: httpx.AsyncClient) -> str:
     """Id of a job that runs until it is stopped."""
-    job_id: str = (await start(http, text_content="wait\tb\n", model_name="long")).json()["job_id"]
+    job_id: str = (await start(http, text_content="wait\tb\nc\td\n", model_name="long")).json()["job_id"]
     while (await http.get(f"/train-status/{job_id}")).json()["steps"] == 0:  # noqa: ASYNC110 - another process counts
         await asyncio.sleep(0.02)
     return job_id
@@ -90,6 +92,12 @@ async def test_q_lora_on_a_cpu_is_400_with_a_way_out(serving: Serve, tmp_path: P
         ({"base_model": "dinov3-starter"}, 400, "Models that can"),
         ({"epochs": 0}, 422, "epochs"),
         ({"learning_rate": 2}, 422, "learning_rate"),
+        ({"epoch": 1}, 422, "epoch: There is no such field; epochs may be meant."),
+        ({"batch-size": 8}, 422, "unknown_field: There is no such field; batch_size may be meant."),
+        ({"r": 8}, 422, "r: There is no such field, it is one of /fine-tune-lora."),
+        ({"whatever": 8}, 422, "whatever: There is no such field."),
+        ({"text_content": "a\tb\n"}, 400, "two different queries and two different passages"),
+        ({"text_content": "a\tb\na\tc\n"}, 400, "two different queries and two different passages"),
         ({"text_content": "a\tb\n" * 11}, 413, "At most 10"),
     ],
 )
@@ -202,3 +210,66 @@ async def test_a_broken_page_file_names_the_line(http: httpx.AsyncClient) -> Non
     )
     assert answer.status_code == 400
     assert "Line 2" in answer.json()["detail"]
+
+
+async def test_an_unknown_field_of_the_form_is_named(http: httpx.AsyncClient) -> None:
+    lines = "".join(json.dumps({"query": name, "image": picture(name)}) + "\n" for name in ("red", "blue"))
+    answer = await http.post(
+        "/fine-tune-visual",
+        data={"model_name": "pages", "epoch": "1"},
+        files={"dataset": ("pairs.jsonl", lines.encode())},
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "epoch: There is no such field; epochs may be meant."
+    assert (await http.get("/training-jobs")).json()["data"] == []
+
+
+async def test_too_few_pages_are_refused_at_once(http: httpx.AsyncClient) -> None:
+    line = json.dumps({"query": "red", "image": picture("red")}) + "\n"
+    answer = await http.post(
+        "/fine-tune-visual", data={"model_name": "pages"}, files={"dataset": ("pairs.jsonl", line.encode())}
+    )
+    assert answer.status_code == 400
+    assert "two different images" in answer.json()["detail"]
+
+
+async def test_a_full_queue_says_when_to_come_again(serving: Serve, tmp_path: Path) -> None:
+    async with serving(training=True, models_dir=tmp_path, max_pending_jobs=1) as http:
+        first = await running(http)
+        assert (await start(http, model_name="second")).status_code == 200
+        answer = await start(http, model_name="third")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "60"
+        assert "MAX_PENDING_JOBS" in answer.json()["detail"]
+        await http.post(f"/training-jobs/{first}/cancel")
+
+
+async def test_listeners_cost_no_threads_and_no_queries(serving: Serve, tmp_path: Path, monkeypatch: Any) -> None:
+    """Many people may look at a job for hours: they are told from memory."""
+    monkeypatch.setattr("app.api.training.EVENT_INTERVAL_S", 0.01)
+    async with serving(training=True, models_dir=tmp_path) as http:
+        job_id = await running(http)
+        (await start(http, model_name="waits")).raise_for_status()
+        waits = (await http.get("/training-jobs")).json()["data"][1]["id"]
+        threads: list[Thread] = []
+        polls: list[str] = []
+        genuine_start, genuine_get = Thread.start, JobStore.get
+        monkeypatch.setattr(Thread, "start", lambda thread: [threads.append(thread), genuine_start(thread)])
+        monkeypatch.setattr(JobStore, "get", lambda store, job: [polls.append(job), genuine_get(store, job)][1])
+        transport: Any = http._transport
+        with transport.app.state.training.training._store._writing:  # Whoever asks the disk now waits for ever.
+            listening = [
+                asyncio.create_task(http.get(f"/train-status/{name}/events"))
+                for name in (job_id, waits)
+                for _ in range(20)
+            ]
+            while len(polls) < 2000:  # noqa: ASYNC110 - the listeners count
+                await asyncio.sleep(0.01)
+        assert threads == []
+        assert set(polls) == {job_id, waits}
+        monkeypatch.undo()
+        for name in (waits, job_id):
+            await http.post(f"/training-jobs/{name}/cancel")
+        for answer in await asyncio.gather(*listening):
+            last = [line for line in answer.text.splitlines() if line.startswith("data:")][-1]
+            assert json.loads(last.removeprefix("data:"))["status"] == "cancelled"

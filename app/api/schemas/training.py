@@ -1,24 +1,52 @@
 """Fine-tuning jobs."""
 
-from typing import Literal
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.api.schemas.common import Body, FormText, ModelChoice, UploadedFile, examples
 from app.training.jobs import JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
 
+LONGEST_NAME = 40
+"""Of a field that is not known, to be repeated."""
+
 EXAMPLE_PAIRS = "how tall is the tower\tThe tower is 324 metres high.\nwho built the tower\tGustave Eiffel's company.\n"
 
 
 class NewModel(Body):
-    """The model that a job makes."""
+    """The model that a job makes. An unknown field is an error: its default would be trained with for hours."""
+
+    model_config = ConfigDict(extra="forbid")
 
     model_name: FormText = Field(description="Name under which the result is served, and its folder's name.")
     base_model: str | None = Field(
         None, description="Served name or checkpoint id of the model that is trained further; default: the route's."
     )
     overwrite: bool = Field(False, description="Let the result take the place of a model that has this name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, sent: Any) -> Any:
+        """Name the fields that are not known, and those that may be meant."""
+        names = [str(name) for name in sent] if isinstance(sent, Mapping) else []
+        if unknown := [name for name in names if name not in cls.model_fields]:
+            raise ValidationError.from_exception_data(cls.__name__, [_unknown(name, cls) for name in unknown])
+        return sent
+
+
+def _unknown(name: str, kind: type[NewModel]) -> InitErrorDetails:
+    """What to say of a field; only what looks like the name of one is repeated."""
+    says = "There is no such field"
+    if near := get_close_matches(name.lower().replace("-", "_"), kind.model_fields, 1):
+        says = f"{says}; {near[0]} may be meant"
+    elif name in FineTuneLoraRequest.model_fields:
+        says = f"{says}, it is one of /fine-tune-lora"
+    place = name if name.isidentifier() and len(name) <= LONGEST_NAME else "unknown_field"
+    return InitErrorDetails(type=PydanticCustomError("unknown_field", says), loc=(place,), input=None)
 
 
 class TextPairsRequest(ModelChoice, NewModel):

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from app.core.errors import BadInputError, TooLargeError
 from app.training.folders import IMAGES
+from app.training.options import TrainingOptions
 from app.training.page_dataset import read_dataset
 from app.training.page_pairs import PageLimits, PagePair, read_page_pairs, write_page_pairs
 from app.training.pairs_split import TextPair
@@ -94,7 +95,7 @@ class TestWriting:
         """Images as they were sent, one that comes twice is there once."""
         photo = jpeg(20, 10)
         rows = [line("a"), line("b\u2028c", text_of(photo)), line("d")]
-        written = write_page_pairs(json_lines(tmp_path / "upload", rows), tmp_path, LIMITS)
+        written = write_page_pairs(json_lines(tmp_path / "upload", rows), tmp_path, LIMITS, TrainingOptions())
         assert (written.n_pairs, written.n_ignored, len(written.sha256)) == (3, 0, 64)
         assert read_dataset(tmp_path) == [
             TextPair("a", "000000.png"),
@@ -108,8 +109,8 @@ class TestWriting:
 
     @pytest.mark.parametrize("rows", [[], [line()], [line("a"), line("b")]])
     def test_two_images_are_needed(self, tmp_path: Path, rows: list[Any]) -> None:
-        with pytest.raises(BadInputError, match="at least two different queries and two different images"):
-            write_page_pairs(json_lines(tmp_path / "upload", rows), tmp_path, LIMITS)
+        with pytest.raises(BadInputError, match="two different queries and two different images"):
+            write_page_pairs(json_lines(tmp_path / "upload", rows), tmp_path, LIMITS, TrainingOptions())
 
 
 class TestRefusals:

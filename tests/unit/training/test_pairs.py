@@ -7,6 +7,7 @@ import pytest
 
 from app.core.errors import BadInputError, TooLargeError
 from app.training.pairs import TextPairs, read_pairs, write_pairs
+from app.training.pairs_split import TextPair
 
 
 def read(text: str, *, hard_negatives: bool = False) -> TextPairs:
@@ -14,22 +15,22 @@ def read(text: str, *, hard_negatives: bool = False) -> TextPairs:
 
 
 def test_lines_of_two_stripped_parts_are_pairs() -> None:
-    assert read(" a \tb\r\nc\t d e \n").pairs == (("a", "b"), ("c", "d e"))
+    assert read(" a \tb\r\nc\t d e \n").pairs == (TextPair("a", "b"), TextPair("c", "d e"))
 
 
 def test_other_lines_are_counted_and_blank_ones_are_not() -> None:
     pairs = read("a\tb\n\n  \nno tab\nc\t\n\td\na\tb\tc\n")
-    assert pairs.pairs == (("a", "b"),)
+    assert pairs.pairs == (TextPair("a", "b"),)
     assert pairs.n_ignored == 4
 
 
 def test_only_line_ends_end_lines() -> None:
-    assert read("a\u2028b\tc\x0bd").pairs == (("a\u2028b", "c\x0bd"),)
+    assert read("a\u2028b\tc\x0bd").pairs == (TextPair("a\u2028b", "c\x0bd"),)
 
 
 def test_a_third_part_is_a_hard_negative_when_asked_for() -> None:
     pairs = read("a\tb\tc\nd\te\n", hard_negatives=True)
-    assert pairs.pairs == (("a", "b", "c"),)
+    assert pairs.pairs == (TextPair("a", "b", "c"),)
     assert pairs.n_ignored == 1
 
 
@@ -52,3 +53,8 @@ def test_the_dataset_is_written_with_its_checksum(tmp_path: Path) -> None:
     assert content.decode() == '{"query": "é", "positive": "b"}\n'
     assert (dataset.n_pairs, dataset.n_ignored) == (1, 1)
     assert dataset.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_hard_negatives_are_written_too(tmp_path: Path) -> None:
+    write_pairs(read("a\tb\tc", hard_negatives=True), tmp_path)
+    assert (tmp_path / "dataset.jsonl").read_text() == '{"query": "a", "positive": "b", "negative": "c"}\n'
