@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ from pydantic import ValidationError
 from app.core.errors import ManyvecError
 from app.core.trace import RequestIdFilter
 from app.engine.daemon import in_daemon_thread
-from app.engine.lane import PrepareThreads
-from app.main import checkpoint_loader, configured_models, create_app, hub
+from app.main import checkpoint_finder, configured_models, create_app, hub
 from app.settings import Settings
-from app.training.command import LocalServing, add_arguments, train
+from app.training.command import LocalServing, train
+from app.training.flags import add_arguments
 
 log = logging.getLogger("manyvec")
 
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ManyvecError as error:
         print(f"manyvec: {error.message}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -123,11 +126,7 @@ def _train(options: argparse.Namespace, settings: Settings) -> None:
     configs, default_text = configured_models(settings)
     # The default text model is the first one here too.
     configs.sort(key=lambda config: config.name != default_text)
-    threads = PrepareThreads(1)
-    try:
-        train(options, settings, LocalServing(configs, checkpoint_loader(settings, threads).fetch))
-    finally:
-        threads.close()
+    train(options, settings, LocalServing(configs, checkpoint_finder(settings)))
 
 
 def _welcome(settings: Settings, port: int) -> str:

@@ -2,20 +2,20 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from time import sleep
 
-from pydantic import BaseModel, ValidationError
-
-from app.core.errors import BadInputError, ModelNotFoundError
+from app.core.errors import BadInputError, ManyvecError, ModelNotFoundError
 from app.core.types import Modality, Output
 from app.engine.config import ModelConfig
 from app.families.base import Checkpoint
 from app.settings import Settings
 from app.training.admission import JobRequest
-from app.training.jobs import ENDED, Dataset, Job, JobStatus
+from app.training.enough import require_enough
+from app.training.flags import chosen, in_flags
+from app.training.jobs import ENDED, RESUMABLE, Dataset, Job, JobNotFoundError, JobStateError, JobStatus
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.page_pairs import PageLimits, write_page_pairs
 from app.training.pairs import read_pairs, write_pairs
@@ -54,50 +54,62 @@ class LocalServing:
         return able[0]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of a training, from the same declarations as the HTTP routes'."""
-    parser.description = (
-        "Fine-tune a model on pairs: lines of query, tab, passage; for page models JSON lines or Parquet with `query` "
-        "and `image`. Interrupted with Ctrl-C it goes on with --resume."
-    )
-    parser.add_argument("pairs", nargs="?", type=Path, help="the file of pairs")
-    parser.add_argument("--model-name", help="name under which the result is served")
-    parser.add_argument("--base-model", help="served name of the model to train further")
-    parser.add_argument("--lora", action="store_true", help="train low-rank matrices only (page models: always)")
-    parser.add_argument("--qlora", action="store_true", help="the same over a base in 4 bits; needs an NVIDIA GPU")
-    parser.add_argument("--hard-negatives", action="store_true", help="lines have a third part, a hard negative")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model of this name")
-    parser.add_argument("--resume", metavar="JOB", help="go on with this job instead")
-    for kind in (TrainingOptions, LoraOptions):
-        for name, field in kind.model_fields.items():
-            flag = f"--{name.replace('_', '-')}"
-            if field.annotation is bool:
-                parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=field.description)
-            else:
-                parser.add_argument(flag, metavar="X", help=field.description)
-
-
 def train(
     options: argparse.Namespace, settings: Settings, serving: LocalServing, trainer: Sequence[str] = TRAINER
 ) -> None:
-    """Run the job to its end, with a progress bar. Raises `ManyvecError`; `trainer` replaces the command (tests)."""
-    training = Training.open(settings.models_dir, serving, settings.device, trainer)
+    """Run the job to its end, with a progress bar; others that wait are left to the next server.
+
+    Raises `ManyvecError`, whose words are those of the command line, and `KeyboardInterrupt` once the job is cancelled.
+    `trainer` replaces the command (tests).
+    """
+    try:
+        _train(options, settings, serving, trainer)
+    except ManyvecError as error:
+        error.message = in_flags(error.message)
+        raise
+
+
+def _train(options: argparse.Namespace, settings: Settings, serving: LocalServing, trainer: Sequence[str]) -> None:
+    training = Training.open(settings.models_dir, serving, settings.device, trainer, own_jobs_only=True)
     job = None
     try:
-        job = training.resume(options.resume) if options.resume else _submitted(options, settings, serving, training)
+        if n_others := sum(job.status is JobStatus.PENDING and job.id != options.resume for job in training.jobs()):
+            print(f"Jobs that wait for the next server, and are left to it: {n_others}.", file=sys.stderr)
+        job = _resumed(options.resume, training) if options.resume else _submitted(options, settings, serving, training)
         _follow(training, job)
     except KeyboardInterrupt:
         if job is not None:
-            print(f"\nStopped. Go on with: python -m app train --resume {job.id}", file=sys.stderr)
+            _stop(training, job)
+        raise
     finally:
         training.close()
+
+
+def _stop(training: Training, job: Job) -> None:
+    """Cancel the job, so that no server goes on with it unasked."""
+    with suppress(JobStateError):
+        training.cancel(job.id)
+    now = training.job(job.id)
+    says = f"Go on with: python -m app train --resume {job.id}" if now.status in RESUMABLE else now.message
+    print(f"\nStopped. {says}", file=sys.stderr)
+
+
+def _resumed(job_id: str, training: Training) -> Job:
+    try:
+        return training.resume(job_id)
+    except JobNotFoundError as error:
+        others = ", ".join(f"{job.id} ({job.model_name})" for job in training.jobs() if job.status in RESUMABLE)
+        raise BadInputError(
+            f"There is no training job of that id. Jobs that can be resumed: {others or 'none'}."
+        ) from error
 
 
 def _submitted(options: argparse.Namespace, settings: Settings, serving: LocalServing, training: Training) -> Job:
     if not options.pairs or not options.model_name:
         raise BadInputError("Name a file of pairs and a --model-name, or a job to --resume.")
+    wanted = chosen(TrainingOptions, options)
     is_pages = options.pairs.suffix in (".jsonl", ".parquet")
-    write = _page_writer(options.pairs, settings) if is_pages else _text_writer(options, settings)
+    write = _page_writer(options.pairs, wanted, settings) if is_pages else _text_writer(options, wanted, settings)
     kind = (Modality.IMAGE, Output.MULTI_VECTOR) if is_pages else (Modality.TEXT, Output.DENSE)
     base = options.base_model or serving.first(*kind)
     if not serving.config(base).spec.can(*kind):
@@ -108,14 +120,14 @@ def _submitted(options: argparse.Namespace, settings: Settings, serving: LocalSe
         model_name=options.model_name,
         base_model=base,
         method=method,
-        options=_chosen(TrainingOptions, options),
-        lora=_chosen(LoraOptions, options) if is_lora else None,
+        options=wanted,
+        lora=chosen(LoraOptions, options) if is_lora else None,
         overwrite=options.overwrite,
     )
     return training.submit(request, write)
 
 
-def _text_writer(options: argparse.Namespace, settings: Settings) -> Callable[[Path], Dataset]:
+def _text_writer(options: argparse.Namespace, wanted: TrainingOptions, settings: Settings) -> Callable[[Path], Dataset]:
     try:
         text = options.pairs.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -126,24 +138,14 @@ def _text_writer(options: argparse.Namespace, settings: Settings) -> Callable[[P
         max_pairs=settings.max_training_pairs,
         max_chars=settings.max_text_chars,
     )
+    require_enough(pairs.pairs, wanted)
     return lambda folder: write_pairs(pairs, folder)
 
 
-def _page_writer(file: Path, settings: Settings) -> Callable[[Path], Dataset]:
+def _page_writer(file: Path, wanted: TrainingOptions, settings: Settings) -> Callable[[Path], Dataset]:
     if not file.is_file():
         raise BadInputError(f"There is no file {file}.")
-    return lambda folder: write_page_pairs(file, folder, PageLimits.of(settings))
-
-
-def _chosen(kind: Any, options: argparse.Namespace) -> Any:
-    """What was given on the command line, the rest by default. Raises `BadInputError`."""
-    given = {name: value for name in kind.model_fields if (value := getattr(options, name)) is not None}
-    try:
-        chosen: BaseModel = kind.model_validate(given)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise BadInputError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}.") from error
-    return chosen
+    return lambda folder: write_page_pairs(file, folder, PageLimits.of(settings), wanted)
 
 
 def _follow(training: Training, job: Job) -> None:
@@ -154,7 +156,7 @@ def _follow(training: Training, job: Job) -> None:
             bar.set_description(now.message.rstrip("."))
             bar.n = now.percent
             bar.set_postfix_str(_figures_now(now))
-            time.sleep(LOOK_S)
+            sleep(LOOK_S)
         bar.n = now.percent
         bar.set_postfix_str(_figures_now(now))
     if now.status is not JobStatus.COMPLETED:
@@ -162,7 +164,7 @@ def _follow(training: Training, job: Job) -> None:
         raise BadInputError(f"{now.status}: {now.error or now.message} The log is {log}.")
     for when, figures in now.figures.items():
         print(f"{when:>7}: {_row(figures)}")
-    print(f"{now.message} The next server that starts serves it.")
+    print(f"{in_flags(now.message)} The next server that starts serves it.")
 
 
 def _figures_now(job: Job) -> str:
