@@ -144,7 +144,7 @@ function sentence(present, maps, picture, { x, y }) {
   const other = maps[1 - picture];
   if (!other) return `${start}.`;
   const [{ x: column, y: row, value }] = other.marks;
-  return `${start}; most like it in the other picture: 1 column ${column + 1}, row ${row + 1}, cosine ${value.toFixed(3)}.`;
+  return `${start}; most like it in the other picture, mark 1: column ${column + 1}, row ${row + 1}, cosine ${value.toFixed(3)}.`;
 }
 
 async function callsFor(page, how) {
