@@ -7,6 +7,8 @@ const [WIDTH, HEIGHT, MARGIN] = [900, 600, 42];
 const MOST_PICTURES = 60;
 /** With more, thumbnails would hide each other. */
 const PICTURE = 64;
+const FINGER = 18;
+/** Around a symbol, which alone would be hard to hit. */
 
 /**
  * `show(points, coordinates)`: points are {label, group, groupName, url}, coordinates two numbers each. `onChoose(index)` is
@@ -35,12 +37,12 @@ export function scatter({ label, onChoose }) {
   function dot(point, index, url) {
     const [x, y] = places[index];
     const picture = url && drawn("image", { href: url, x: -PICTURE / 2, y: -PICTURE / 2, width: PICTURE, height: PICTURE });
-    const mark = symbol(point.group);
-    if (url) mark.setAttribute("transform", `translate(${PICTURE / 2 - 6} ${6 - PICTURE / 2})`);
+    const corner = url ? PICTURE / 2 - 6 : 0;
+    const mark = drawn("g", { transform: `translate(${corner} ${-corner})` }, symbol(point.group));
     const node = drawn("g", {
       class: "point", role: "option", "aria-selected": "false", transform: `translate(${x} ${y})`,
       "aria-label": point.groupName ? `${point.label} (${point.groupName})` : point.label,
-    }, ...(picture ? [picture] : []), mark);
+    }, picture || drawn("circle", { class: "target", r: FINGER }), mark);
     node.addEventListener("click", () => onChoose(index));
     node.addEventListener("pointerenter", () => showTip(point, index));
     node.addEventListener("focus", () => showTip(point, index));
