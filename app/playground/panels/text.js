@@ -15,7 +15,8 @@ const MODES = {
 export function mount(panel) {
   const names = Object.keys(MODES);
   const tabs = names.map((name) => element("a", {
-    role: "tab", id: `tab-text-${name}`, href: `#text/${name}`, "aria-controls": `text-${name}`, "aria-selected": "false",
+    role: "tab", id: `tab-text-${name}`, href: `#text/${name}`,
+    "aria-controls": `text-${name}`, "aria-selected": "false",
   }, MODES[name][0]));
   const parts = names.map((name) => element("div", {
     role: "tabpanel", id: `text-${name}`, class: "stack", "aria-labelledby": `tab-text-${name}`, hidden: true,

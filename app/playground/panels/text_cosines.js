@@ -8,4 +8,4 @@ export function cosines(ones, others) {
   return ones.map((_, row) => [...products(left, row, right)]);
 }
 
-const rows = (lists) => atUnitLength({ n: lists.length, dim: lists[0]?.length ?? 0, values: Float32Array.from(lists.flat()) });
+const rows = (lists) => atUnitLength({ n: lists.length, dim: lists[0].length, values: Float32Array.from(lists.flat()) });

@@ -82,17 +82,21 @@ function comparison(texts, [left, right]) {
 const meanOfHighest = (rows) => rows.reduce((sum, row) => sum + Math.max(...row), 0) / rows.length;
 
 const figure = (name, value, hint) => element("div", {},
-  element("dt", {}, name), element("dd", { class: "number" }, value === null ? "\u2013" : value.toFixed(3)), element("dd", { class: "hint" }, hint));
+  element("dt", {}, name),
+  element("dd", { class: "number" }, value === null ? "\u2013" : value.toFixed(3)),
+  element("dd", { class: "hint" }, hint));
 
 function alignmentCard([queryTokens, passageTokens], alignment) {
   // The token that closes a text has a row too, the one that opens it has none.
   const named = (tokens) => [...tokens.map(tokenName), "(end)"];
   return element("section", { class: "card" },
     element("h2", {}, "ColBERT: which token matches which"),
-    element("p", { class: "hint" }, "A dot begins a word. The mean of the rows' highest cosines is the score that /rerank gives."),
     ...alignment ? colorTable({
-      caption: "The cosine of each token of the query with each of the passage. \u2605 marks the highest of a row.",
-      corner: "query \u2193 passage \u2192", rows: named(queryTokens), columns: named(passageTokens), values: alignment,
+      caption: "The cosine of each token of the query with each of the passage; \u2605 marks the highest of a row. "
+        + "The mean of these is the score that /rerank gives. A dot begins a word.",
+      corner: "query \u2193 passage \u2192",
+      rows: named(queryTokens), columns: named(passageTokens), values: alignment,
       most: "highest", foot: { title: "Mean", value: meanOfHighest(alignment) }, compact: true,
-    }) : [element("p", {}, `${queryTokens.length} \u00d7 ${passageTokens.length} tokens are more than the table shows; /rerank tells the score.`)]);
+    }) : [element("p", {}, `${queryTokens.length} \u00d7 ${passageTokens.length} tokens are more than this table shows. `
+      + "Their score is told under Rerank.")]);
 }

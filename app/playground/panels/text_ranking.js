@@ -38,14 +38,15 @@ export function ranking(texts, scores) {
 
 /** How many places a candidate has risen or fallen. */
 function change({ from, to }) {
-  if (from === to) return element("span", { class: "change" }, element("span", { "aria-hidden": "true" }, "="), heard("unchanged"));
+  if (from === to) return element("span", { class: "change" }, hidden("="), heard("unchanged"));
   const places = Math.abs(from - to);
   const rose = to < from;
   return element("span", { class: `change ${rose ? "rose" : "fell"}` },
-    element("span", { "aria-hidden": "true" }, `${rose ? "\u25b2" : "\u25bc"} ${places}`),
+    hidden(`${rose ? "\u25b2" : "\u25bc"} ${places}`),
     heard(`${rose ? "up" : "down"} ${places} from place ${from + 1}`));
 }
 
+const hidden = (sign) => element("span", { "aria-hidden": "true" }, sign);
 const heard = (text) => element("span", { class: "heard" }, text);
 
 function line(svg, start, end, { from, to }) {

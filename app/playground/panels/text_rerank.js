@@ -22,7 +22,8 @@ const CANDIDATES = [
 ];
 
 const rerankCall = (model, query, candidates) => jsonCall("rerank", { model, query, candidates });
-const scored = keptAnswers((candidates, [model, query], signal) => readTexts(rerankCall(model, query, candidates), "scores", signal));
+const scored = keptAnswers((candidates, [model, query], signal) =>
+  readTexts(rerankCall(model, query, candidates), "scores", signal));
 
 export function rerank() {
   let turn = 0;

@@ -2,7 +2,7 @@
 
 import { jsonCall } from "../lib/call.js";
 import { colorTable, MOST_CELLS } from "../lib/color_table.js";
-import { element, field } from "../lib/dom.js";
+import { element, field, uniqueId } from "../lib/dom.js";
 import { keptAnswers } from "../lib/kept_answers.js";
 import { modelSelect } from "../lib/models.js";
 import { progressBar } from "../lib/progress.js";
@@ -27,7 +27,8 @@ const PASSAGES = [
 ];
 
 const vectorsCall = (model, items, isQuery) => jsonCall("vectorize-batch", { model, items, is_query: isQuery });
-const vectors = keptAnswers((items, [model, isQuery], signal) => readTexts(vectorsCall(model, items, isQuery), "vectors", signal));
+const vectors = keptAnswers((items, [model, isQuery], signal) =>
+  readTexts(vectorsCall(model, items, isQuery), "vectors", signal));
 
 export function similarity() {
   let turn = 0;
@@ -37,6 +38,9 @@ export function similarity() {
   const left = lineArea("Queries", QUERIES);
   const right = lineArea("Passages", PASSAGES);
   const alike = element("input", { type: "checkbox", name: "alike", on: { change: again } });
+  const note = element("small", { id: uniqueId("hint"), class: "hint" },
+    "Models such as E5 read a query otherwise than a passage.");
+  alike.setAttribute("aria-describedby", note.id);
   const model = modelSelect(["text:dense"], { onChange: again });
   const result = element("section", { class: "card", "aria-label": "Similarities", hidden: true });
   const form = element("form", { class: "card", on: { submit: (event) => {
@@ -44,8 +48,7 @@ export function similarity() {
     compare();
   } } },
   element("div", { class: "columns" }, left.node, right.node),
-  element("label", { class: "check" }, alike, element("span", {}, "Both sides are passages",
-    element("small", { class: "hint" }, "Models such as E5 read a query otherwise than a passage."))),
+  element("div", {}, element("label", { class: "check" }, alike, "Both sides are passages"), note),
   element("div", { class: "run" }, field("Model", model), element("button", { class: "primary" }, "Compare")),
   progress.node, work.node, curl.node);
 
@@ -73,7 +76,8 @@ export function similarity() {
   async function embed(rows, columns, signal) {
     if (!rows.length || !columns.length) throw new UserError("Write at least one sentence on each side.");
     if (rows.length * columns.length > MOST_CELLS) {
-      throw new UserError(`${rows.length} times ${columns.length} sentences are more than this table shows: ${MOST_CELLS.toLocaleString("en")} cells.`);
+      throw new UserError(`${rows.length} \u00d7 ${columns.length} sentences are more than this table shows: `
+        + `${MOST_CELLS.toLocaleString("en")} cells. Take some out.`);
     }
     const [name, isQuery] = [model.value, !alike.checked];
     curl.show(vectorsCall(name, rows, isQuery), vectorsCall(name, columns, false));

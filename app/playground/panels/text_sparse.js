@@ -28,34 +28,42 @@ export function sparseCard(sides, { score, shared }) {
 /** A text with the weights of its tokens; weights of tokens that are not in it come last. */
 function weighted({ title, tokens, sparse }, heaviest, both) {
   const known = new Set(tokens.map(({ bare }) => bare));
-  const others = Object.entries(sparse).filter(([token]) => !known.has(token)).sort(([, one], [, other]) => other - one);
+  const others = Object.entries(sparse)
+    .filter(([token]) => !known.has(token))
+    .sort(([, one], [, other]) => other - one);
   const show = (token) => weightedToken(token, sparse[token.bare] ?? 0, heaviest, both.has(token.bare));
   return element("div", {},
     element("h3", {}, title),
-    element("p", { class: "weighted" }, words(tokens).flatMap((word) => [element("span", { class: "word" }, word.map(show)), " "])),
+    element("p", { class: "weighted" },
+      words(tokens).flatMap((word) => [element("span", { class: "word" }, word.map(show)), " "])),
     others.length ? element("p", { class: "weighted" }, "and ",
       others.flatMap(([token]) => [show({ bare: token, shown: token, starts: false }), " "])) : null);
 }
 
 function weightedToken({ shown }, weight, heaviest, isShared) {
   return element("span", { class: isShared ? "token shared" : "token", style: { "--share": weight / heaviest } },
-    element("span", {}, shown || "\u00b7"), element("small", { class: "number" }, weight ? weight.toFixed(2) : "\u2013"));
+    element("span", {}, shown || "\u00b7"),
+    element("small", { class: "number" }, weight ? weight.toFixed(2) : "\u2013"));
 }
 
 /** Where the score comes from. */
 function contributions(shared, score) {
   const largest = shared[0].product;
-  const title = element("h3", { id: uniqueId("contributions") }, "Tokens of both texts: products of weights add up to the score");
-  return element("div", {}, title, element("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": title.id },
-    element("table", { class: "contributions", "aria-labelledby": title.id },
-      element("thead", {}, element("tr", {},
-        ["Token", "Query", "Passage", "Product"].map((name, index) =>
-          element("th", { scope: "col", class: index ? "number" : null }, name)),
-        element("td"))),
-      element("tbody", {}, shared.map(({ token, left, right, product }) => element("tr", {},
-        element("th", { scope: "row" }, tokenName({ shown: token, starts: !token })),
-        [left, right, product].map((value) => element("td", { class: "number" }, value.toFixed(3))),
-        element("td", { class: "wide" }, element("div", { class: "measure", style: { "--share": product / largest } }))))),
-      element("tfoot", {}, element("tr", {},
-        element("th", { scope: "row", colspan: 3 }, "Sum"), element("td", { class: "number" }, score.toFixed(3)), element("td"))))));
+  const title = element("h3", { id: uniqueId("contributions") }, "What both texts have");
+  const head = ["Token", "Query", "Passage", "Product"].map((name, index) =>
+    element("th", { scope: "col", class: index ? "number" : null }, name));
+  const line = ({ token, left, right, product }) => element("tr", {},
+    element("th", { scope: "row" }, tokenName({ shown: token, starts: !token })),
+    [left, right, product].map((value) => element("td", { class: "number" }, value.toFixed(3))),
+    element("td", { class: "wide" }, element("div", { class: "measure", style: { "--share": product / largest } })));
+  const sum = element("tr", {},
+    element("th", { scope: "row", colspan: 3 }, "Sum"),
+    element("td", { class: "number" }, score.toFixed(3)), element("td"));
+  return element("div", {}, title,
+    element("p", { class: "hint" }, "The products of the weights add up to the score."),
+    element("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": title.id },
+      element("table", { class: "contributions", "aria-labelledby": title.id },
+        element("thead", {}, element("tr", {}, head, element("td"))),
+        element("tbody", {}, shared.map(line)),
+        element("tfoot", {}, sum))));
 }
