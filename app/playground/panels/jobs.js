@@ -40,7 +40,8 @@ export function jobList({ onModel, onSwitch, passagesAtHand }) {
       } catch (error) {
         // In its own words: fine-tuning is switched off, or the models folder is another server's.
         if (error.status) onSwitch(false);
-        else if (error.name !== "AbortError") againSoon();
+        // It did answer before, so that it may again.
+        if (jobs.length && (error.status === 0 || error.status >= 500)) againSoon();
         throw error;
       }
     });

@@ -27,7 +27,11 @@ export function mount(panel) {
 
   /** Asks while somebody looks, often while something changes. */
   async function watch() {
-    if (panel.checkVisibility() && !document.hidden) await served.refresh();
+    if (panel.checkVisibility() && !document.hidden) {
+      await served.refresh();
+      // Others start jobs, too; where there can be none it has been said why.
+      if (!form.node.hidden) await jobs.refresh();
+    }
     setTimeout(watch, served.isChanging() ? POLL_WHILE_LOADING_MS : POLL_MS);
   }
   const look = () => {
