@@ -1,7 +1,8 @@
 /** Long computations, beside the page, which stays alive meanwhile. */
 
 /** What a task of compute_worker.js makes of its input; an aborted one stops at once. */
-export function compute(task, input, { signal, onProgress = () => {} } = {}) {
+export async function compute(task, input, { signal, onProgress = () => {} } = {}) {
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./compute_worker.js", import.meta.url), { type: "module" });
     const end = (settle, value) => {

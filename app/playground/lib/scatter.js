@@ -7,7 +7,7 @@ const [WIDTH, HEIGHT, MARGIN] = [900, 600, 42];
 const MOST_PICTURES = 60;
 /** With more, thumbnails would hide each other. */
 const PICTURE = 64;
-const FINGER = 18;
+const FINGER = 12;
 /** Around a symbol, which alone would be hard to hit. */
 
 /**

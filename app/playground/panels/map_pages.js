@@ -46,6 +46,8 @@ export function mapPages({ onChange }) {
 
   async function add(page) {
     const url = await thumbnailUrl(page);
+    // From here on it is a name, which no other page has.
+    URL.revokeObjectURL(page.url);
     const groupName = page.nPages > 1 ? page.file.name : "single";
     pages.set(page.url, { page, point: { key: page.url, label: page.name, groupName, url } });
     told();
@@ -53,6 +55,7 @@ export function mapPages({ onChange }) {
 
   function clear() {
     reader.stop();
+    for (const { point } of pages.values()) URL.revokeObjectURL(point.url);
     pages.clear();
     problems.replaceChildren();
     problems.hidden = true;

@@ -1,12 +1,11 @@
 /** One or two pictures: where a patch of one is found again, and the principal components of all patches as colours. */
 
-import { formCall } from "../lib/call.js";
 import { choice } from "../lib/choice.js";
 import { element, field } from "../lib/dom.js";
 import { exampleFile, fileZone } from "../lib/files.js";
 import { mapControls } from "../lib/map_controls.js";
 import { modelSelect } from "../lib/models.js";
-import { featuresCall, gridCall, patchFeatures } from "../lib/patch_features.js";
+import { featureCalls, patchFeatures } from "../lib/patch_features.js";
 import { componentMaps, cosineMaps } from "../lib/patch_maps.js";
 import { snippet } from "../lib/snippet.js";
 import { status } from "../lib/status.js";
@@ -87,7 +86,7 @@ export function mount(panel) {
     if (!wanted.length || !how.model) return;
     for (const side of wanted) side.features = null;
     await working.run("Reading the patches ...", async (signal) => {
-      curl.show(...(await Promise.all(wanted.map(({ page }) => callsFor(page, how)))).flat());
+      curl.show(...(await Promise.all(wanted.map(({ page }) => featureCalls(page, how)))).flat());
       for (const side of wanted) {
         const found = await features(side.page, how);
         signal.throwIfAborted();
@@ -145,11 +144,6 @@ function sentence(present, maps, picture, { x, y }) {
   if (!other) return `${start}.`;
   const [{ x: column, y: row, value }] = other.marks;
   return `${start}; most like it in the other picture, mark 1: column ${column + 1}, row ${row + 1}, cosine ${value.toFixed(3)}.`;
-}
-
-async function callsFor(page, how) {
-  const rendered = page.file === page.image ? null : formCall("pages", [["file", page.file]]);
-  return [rendered, await featuresCall(page, how), gridCall(page, how)].filter(Boolean);
 }
 
 const wholes = (one, other) => products(one.whole, 0, other.whole)[0].toFixed(3);
