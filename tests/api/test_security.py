@@ -35,7 +35,8 @@ async def test_nothing_is_served_that_the_document_does_not_list(client: httpx.A
     assert {(method, route.path) for route in routes for method in route.methods} == documented
     app = client._transport.app  # type: ignore[attr-defined]
     beside_routers = {route.path for route in app.routes if isinstance(route, Route | Mount)}
-    assert beside_routers == {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/static-offline-docs"}
+    pages = {"/docs", "/docs/oauth2-redirect", "/redoc", "/static-offline-docs", "/playground", "/playground/examples"}
+    assert beside_routers == {"/openapi.json", *pages}
 
 
 @pytest.mark.parametrize(
