@@ -302,12 +302,12 @@ def test_texts_and_results_stay_when_the_mode_changes(open_panel: OpenPanel) -> 
     [
         ("similarity", {"Queries": " \n"}, "Write at least one sentence on each side."),
         ("similarity", {"Queries": ["a"] * 150, "Passages": ["b"] * 150}, "150 \u00d7 150 sentences are more than"),
-        ("similarity", {"Queries": TOO_LONG}, "more than 400,000 characters"),
+        ("similarity", {"Queries": TOO_LONG}, "longer than the limit of 400000 characters"),
         ("hybrid", {"Passage": ""}, "Write a query and a passage."),
-        ("hybrid", {"Passage": TOO_LONG}, "more than 400,000 characters"),
+        ("hybrid", {"Passage": TOO_LONG}, "longer than the limit of 400000 characters"),
         ("rerank", {"Query": ""}, "Write a query."),
         ("rerank", {"Candidates": "\n"}, "Write at least one candidate."),
-        ("rerank", {"Candidates": TOO_LONG}, "more than 400,000 characters"),
+        ("rerank", {"Candidates": TOO_LONG}, "longer than the limit of 400000 characters"),
     ],
 )
 def test_errors_are_shown_where_they_happened(
