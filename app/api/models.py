@@ -71,6 +71,7 @@ def _model_object(status: ModelStatus) -> ModelObject:
         capabilities=sorted(map(str, config.spec.capabilities)),
         license=config.license,
         trained=config.trained,
+        base_model=config.base_model,
         state=status.state,
         error=status.error,
         dimensions=loaded.dim if loaded else None,

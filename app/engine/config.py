@@ -50,6 +50,8 @@ class ModelConfig:
     """Of the weights."""
     trained: StrictBool = True
     """False for random weights, whose vectors mean nothing."""
+    base_model: str | None = None
+    """Of a fine-tuned model: the served name, then, of what was trained further."""
 
     @property
     def spec(self) -> FamilySpec:

@@ -139,7 +139,9 @@ class PublishedModels:
         record = _read_record(folder) if SERVED_NAME.fullmatch(folder.name) else None
         if record is None or record.family not in CATALOG:
             return None
-        return ModelConfig(folder.name, record.family, folder.name, license=record.license)
+        return ModelConfig(
+            folder.name, record.family, folder.name, license=record.license, base_model=record.base_model
+        )
 
 
 def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> list[ModelConfig]:

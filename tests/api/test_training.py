@@ -55,8 +55,10 @@ async def test_a_job_is_started_followed_and_served(http: httpx.AsyncClient) -> 
     assert set(status) == STATUS_KEYS
     assert (status["status"], status["progress"], status["steps"], status["error"]) == ("completed", 100, 5, None)
     assert "no pairs, and were ignored: 1." in status["message"]
-    names = [model["id"] for model in (await http.get("/v1/models")).json()["data"]]
-    assert "mine" in names
+    models = {model["id"]: model for model in (await http.get("/v1/models")).json()["data"]}
+    base = (await http.get("/training-jobs")).json()["data"][0]["base_model"]
+    assert (models["mine"]["base_model"], models["mine"]["trained"]) == (base, True)
+    assert models[base]["base_model"] is None
     vector = await http.post("/vectorize", json={"text": "x", "model": "mine"})
     assert vector.status_code == 200
 

@@ -63,7 +63,11 @@ class ModelObject(Body):
     checkpoint: str = Field(description="Hub id or folder.")
     capabilities: list[str] = Field(description="`text:dense`, `image:multi_vector`, ...")
     license: str = Field(description="Of the weights.")
-    trained: bool = Field(description="False for random weights, whose vectors mean nothing.")
+    trained: bool = Field(
+        description="False for random weights, whose vectors mean nothing. True for what was fine-tuned here: it knows "
+        "what it was trained on, and of all else what its `base_model` knows."
+    )
+    base_model: str | None = Field(description="Of a fine-tuned model: what was trained further, by its served name.")
     state: ModelState
     error: str | None = Field(description="Why the last load failed.")
     dimensions: int | None = Field(description="Width of the vectors.")

@@ -63,7 +63,7 @@ def test_it_is_listed_again_after_a_restart(open_training: Open) -> None:
     until(training, submit(training))
     training.close()
     (config,) = open_training().published.configs()
-    assert (config.name, config.family) == ("mine", "e5")
+    assert (config.name, config.family, config.base_model) == ("mine", "e5", "base")
 
 
 def test_a_failure_has_the_trainers_reason(training: Training, serving: FakeServing) -> None:
