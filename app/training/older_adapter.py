@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from app.families.pretrained import renamed
-from app.training.low_rank import ADAPTER_PREFIX, LowRank, Updates
+from app.training.lora_updates import ADAPTER_PREFIX, LoraUpdate, Updates
 from app.training.options import Method
 from app.training.task import TrainingFailedError, TrainingTask
 
@@ -88,7 +88,7 @@ class OlderAdapter:
         updates = {}
         for layer in layers:
             down, up = (weights[f"{layer}.lora_{matrix}.weight"] for matrix in "AB")
-            updates[layer] = LowRank.of(down, up, _scale(config, layer, len(down)))
+            updates[layer] = LoraUpdate.of(down, up, _scale(config, layer, len(down)))
         return cls(updates, config.revision)
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app.families.pretrained import renamed
-from app.training.low_rank import ADAPTER, LowRank, adapter_weights, join, joined_config, trained_updates
+from app.training.lora_updates import ADAPTER, LoraUpdate, adapter_weights, join, joined_config, trained_updates
 from app.training.older_adapter import OlderAdapter
 from app.training.options import LoraOptions
 from app.training.qlora import quantization
@@ -134,7 +134,9 @@ def _weights(adapted: PeftModel, older: OlderAdapter | None) -> dict[str, Tensor
     return {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
 
 
-def _write_merged_file(target: Path, source: Path, updates: dict[str, LowRank], key_mapping: Mapping[str, str]) -> None:
+def _write_merged_file(
+    target: Path, source: Path, updates: dict[str, LoraUpdate], key_mapping: Mapping[str, str]
+) -> None:
     """Takes what it uses out of `updates`."""
     with safe_open(source, framework="pt") as opened:
         weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict

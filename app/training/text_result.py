@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import CATALOG
 from app.families.text_encoder import load_encoder
-from app.training.low_rank import ADAPTER, ADAPTER_PREFIX, adapter_weights, join, joined_config, trained_updates
+from app.training.lora_updates import ADAPTER, ADAPTER_PREFIX, adapter_weights, join, joined_config, trained_updates
 from app.training.older_adapter import OlderAdapter, copy_preparing_files, older_adapter, weights_bytes
 from app.training.task import RESULT, TrainingTask
 from app.training.text_model import HEADS, TrainableText, lora_config

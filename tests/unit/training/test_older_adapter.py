@@ -20,7 +20,7 @@ from app.families.catalog import CATALOG, load_class
 from app.families.pretrained import merge_adapter
 from app.settings import REPO
 from app.training import text
-from app.training.low_rank import ADAPTER_PREFIX, LowRank, adapter_weights, join, joined_config
+from app.training.lora_updates import ADAPTER_PREFIX, LoraUpdate, adapter_weights, join, joined_config
 from app.training.older_adapter import OlderAdapter, require_joinable
 from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.task import RESULT, TrainingFailedError, TrainingTask
@@ -227,8 +227,8 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_joined_updates_are_their_sum_whatever_they_adapt() -> None:
-    def update(rank: int) -> LowRank:
-        return LowRank.of(torch.randn(rank, 5), torch.randn(3, rank), scale=0.5)
+    def update(rank: int) -> LoraUpdate:
+        return LoraUpdate.of(torch.randn(rank, 5), torch.randn(3, rank), scale=0.5)
 
     first, second = {"a": update(2), "b": update(3)}, {"b": update(4), "c": update(1)}
     joined = join(first, second)
@@ -242,7 +242,7 @@ def test_joined_updates_are_their_sum_whatever_they_adapt() -> None:
 def test_a_joined_adapter_is_read_by_peft(tmp_path: Path, pattern: str, targets: str | list[str]) -> None:
     """Layers that the newer adapter's expression does not find are named."""
     toy = write_toy_adapter(tmp_path)
-    newer = {layer: LowRank.of(torch.randn(1, 7), torch.randn(n, 1), scale=2) for layer, n in (("b", 7), ("c", 3))}
+    newer = {layer: LoraUpdate.of(torch.randn(1, 7), torch.randn(n, 1), scale=2) for layer, n in (("b", 7), ("c", 3))}
     joined = join(OlderAdapter.read(tmp_path, {}).updates, newer)
     weights = adapter_weights(joined)
     config = joined_config(LoraConfig(r=1, lora_alpha=2, target_modules=pattern), weights)

@@ -19,7 +19,7 @@ ADAPTER_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, slots=True)
-class LowRank:
+class LoraUpdate:
     """An update of a layer's weight, float32: `up @ down` is added to it (Hu et al., arXiv:2106.09685)."""
 
     down: Tensor
@@ -40,13 +40,13 @@ class LowRank:
         """[n_outputs, n_inputs]."""
         return self.up @ self.down
 
-    def padded(self, rank: int) -> "LowRank":
+    def padded(self, rank: int) -> "LoraUpdate":
         """The same of a higher rank, by zeros."""
         n_zeros = rank - self.rank
-        return LowRank(pad(self.down, (0, 0, 0, n_zeros)), pad(self.up, (0, n_zeros)))
+        return LoraUpdate(pad(self.down, (0, 0, 0, n_zeros)), pad(self.up, (0, n_zeros)))
 
 
-Updates = Mapping[str, LowRank]
+Updates = Mapping[str, LoraUpdate]
 """By the name of the layer in its module."""
 
 
@@ -81,13 +81,15 @@ def joined_config(config: LoraConfig, weights: Mapping[str, Tensor]) -> LoraConf
     return joined
 
 
-def _update(layer: LoraLayer) -> LowRank:
+def _update(layer: LoraLayer) -> LoraUpdate:
     down, up = (matrices[ADAPTER].weight for matrices in (layer.lora_A, layer.lora_B))
-    return LowRank.of(down, up, layer.scaling[ADAPTER])
+    return LoraUpdate.of(down, up, layer.scaling[ADAPTER])
 
 
-def _side_by_side(updates: Sequence[LowRank]) -> LowRank:
-    return LowRank(torch.cat([update.down for update in updates]), torch.cat([update.up for update in updates], dim=1))
+def _side_by_side(updates: Sequence[LoraUpdate]) -> LoraUpdate:
+    return LoraUpdate(
+        torch.cat([update.down for update in updates]), torch.cat([update.up for update in updates], dim=1)
+    )
 
 
 def _targets(pattern: object, layers: Sequence[str]) -> str | list[str]:
