@@ -2,8 +2,12 @@
 
 import { element } from "./dom.js";
 
-/** `add(page)` adds a page of files.js; the first is chosen at once. Hidden while there is no choice. */
+/**
+ * `add(page)` adds a page of files.js; the first is chosen at once. Hidden while there is no choice. `clear()` lets the
+ * pages' pictures go.
+ */
 export function pagePicker(onChoose) {
+  const urls = [];
   const node = element("div", { class: "thumbnails", role: "group", "aria-label": "Pages", hidden: true });
   let n = 0;
 
@@ -17,6 +21,7 @@ export function pagePicker(onChoose) {
       for (const other of node.children) other.setAttribute("aria-pressed", String(other === button));
       onChoose(page);
     };
+    if (page.url) urls.push(page.url);
     node.append(button);
     n += 1;
     node.hidden = n < 2;
@@ -25,6 +30,7 @@ export function pagePicker(onChoose) {
 
   function clear() {
     node.replaceChildren();
+    urls.splice(0).forEach((url) => URL.revokeObjectURL(url));
     node.hidden = true;
     n = 0;
   }

@@ -4,8 +4,9 @@ import { apiKey } from "./api.js";
 import { address, FileContent } from "./call.js";
 import { element } from "./dom.js";
 
-const LONG = 300;
-/** Longer texts, such as a picture in base64, are shortened where they are shown, not where they are copied. */
+const LONG = /[\w+/=]{300,}/g;
+/** Such a text, a picture in base64 for instance, is shortened where it is shown, not where it is copied. */
+const SHOWN = 40;
 
 /** A details element; `show(calls)` writes one call, or several in their order, into it. */
 export function snippet() {
@@ -24,7 +25,8 @@ export function snippet() {
     show();
   };
   const copy = element("button", { type: "button", on: { click: async () => {
-    await navigator.clipboard.writeText(texts[language]);
+    await copyText(texts[language]);
+    copy.focus();
     copied.textContent = "Copied.";
     setTimeout(() => { copied.textContent = ""; }, 2000);
   } } }, "Copy");
@@ -106,4 +108,14 @@ function literal(value) {
   return JSON.stringify(value);
 }
 
-const shortened = (text) => text.replace(/[\w+/=]{300,}/g, (long) => `${long.slice(0, 40)}... (${long.length - LONG + 260} more)`);
+const shortened = (text) => text.replace(LONG, (long) => `${long.slice(0, SHOWN)}... (${long.length - SHOWN} more)`);
+
+/** Over plain HTTP from another machine browsers offer no clipboard: there it goes by a selection, as it used to. */
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = element("textarea", {}, text);
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}

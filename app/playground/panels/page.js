@@ -17,6 +17,7 @@ const READS_PAGES = ["image:multi_vector", "text:multi_vector"];
 export function mount(panel) {
   let page = null;
   let maps = null;
+  let turn = 0;
   /** Answers by page, query and model, so that going back asks nothing. */
   const answers = new Map();
 
@@ -47,6 +48,7 @@ export function mount(panel) {
     element("div", { class: "beside" }, form, element("div", { class: "stack" }, result, picture.node)));
 
   async function open(file) {
+    turn += 1;
     answers.clear();
     picker.clear();
     await reading.run("Reading the file ...", async (signal) => {
@@ -61,19 +63,17 @@ export function mount(panel) {
 
   async function match() {
     if (!page) return;
-    if (!query.value.trim()) {
-      picture.show(page, null);
-      result.hidden = true;
-      return;
-    }
-    const call = formCall("interpret", [...pageFields(page), ["query", query.value], ["model", model.value]]);
-    curl.show(call);
-    const key = JSON.stringify([page.number, query.value, model.value]);
-    const answer = answers.get(key)
-      ?? await matching.run("Matching ...", (signal) => sendForJson(call, { signal }));
+    turn += 1;
+    const mine = turn;
+    matching.abort();
+    const call = formCall("interpret", [...pageFields(page), ["query", query.value.trim()], ["model", model.value]]);
+    const key = JSON.stringify([page.number, query.value.trim(), model.value]);
+    const answer = answers.get(key) ?? await ask(call);
+    // Meanwhile another page, query or model may have been chosen.
+    if (mine !== turn) return;
+    result.hidden = !answer;
     if (!answer) {
       picture.show(page, null);
-      result.hidden = true;
       return;
     }
     answers.set(key, answer);
@@ -82,8 +82,13 @@ export function mount(panel) {
     chips.show(answer.tokens, best);
     const total = best.reduce((one, other) => one + other, 0);
     score.textContent = `MaxSim of these tokens: ${total.toFixed(3)}; a token in the mean: ${(total / best.length).toFixed(3)}`;
-    result.hidden = false;
     showMap(null);
+  }
+
+  async function ask(call) {
+    if (!query.value.trim()) return undefined;
+    curl.show(call);
+    return matching.run("Matching ...", (signal) => sendForJson(call, { signal }));
   }
 
   function showMap(index) {
