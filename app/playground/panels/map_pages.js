@@ -14,7 +14,7 @@ import { atUnitLength, decoded, stacked, taken } from "../lib/vectors.js";
 const EXAMPLES = [
   ...["weather", "garden", "recipe", "timetable", "poster", "advert", "leaflet", "manual"].map((name) => `pages/${name}.png`),
   "page.png", "report.pdf", "picture.png", "lighthouse.png",
-];
+].map((name) => ({ name, open: () => exampleFile(name) }));
 const AT_ONCE = 2;
 const WHOLE_PAGE = { pooling: "grid", pool_factor: 1024 };
 /** One block of patches, which is larger than any page. */
@@ -31,25 +31,20 @@ export function mapPages({ onChange }) {
     problems.hidden = false;
   } });
   const node = element("div", { class: "stack tight" },
-    fileZone("Pages and pictures", reader.read, { multiple: true }),
+    fileZone("Pages and pictures", (files) => reader.read(files.map(asSource)), { multiple: true }),
     element("div", { class: "bar" },
-      element("button", { type: "button", on: { click: examples } }, "Take the examples"),
+      element("button", { type: "button", on: { click: () => reader.read(EXAMPLES) } }, "Take the examples"),
       element("button", { type: "button", on: { click: clear } }, "Remove all")),
     reading.node, problems, count,
     field("Model", model, "A page with a vector for each patch becomes their mean; DINOv3 has a vector for the whole."));
   const answers = keptAnswers(ask, { size: AT_ONCE });
-
-  async function examples() {
-    const files = await reading.run("Fetching the examples ...", () => Promise.all(EXAMPLES.map(exampleFile)));
-    if (files) await reader.read(files);
-  }
 
   async function add(page) {
     const url = await thumbnailUrl(page);
     // From here on it is a name, which no other page has.
     URL.revokeObjectURL(page.url);
     const groupName = page.nPages > 1 ? page.file.name : "single";
-    pages.set(page.url, { page, point: { key: page.url, label: page.name, groupName, url } });
+    pages.set(page.url, { page, point: { key: page.url, label: page.name.replace(/^.*\//, ""), groupName, url } });
     told();
   }
 
@@ -92,6 +87,8 @@ export function mapPages({ onChange }) {
   }
   return { node, points, rows, calls };
 }
+
+const asSource = (file) => ({ name: file.name, open: () => file });
 
 /** Whether a model has a vector for a whole picture. */
 async function seesWholes(name) {
