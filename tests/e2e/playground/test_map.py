@@ -31,6 +31,10 @@ def draw(panel: Locator) -> None:
     expect(panel.get_by_text("of the variance")).to_be_visible()
 
 
+def points_of(panel: Locator) -> Locator:
+    return panel.get_by_role("listbox", name="Map of the embeddings").get_by_role("option")
+
+
 def texts_of(panel: Locator) -> list[str]:
     lines: list[str] = panel.get_by_label("Texts, a line each").input_value().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
@@ -117,7 +121,7 @@ def group_of(panel: Locator, text: str) -> str:
 def test_with_the_keyboard_alone(panel: Locator) -> None:
     panel.get_by_role("button", name="Draw the map").press("Enter")
     expect(panel.get_by_text("of the variance")).to_be_visible()
-    options = panel.get_by_role("option")
+    options = points_of(panel)
     options.nth(0).press("ArrowRight")
     expect(options.nth(1)).to_be_focused()
     expect(panel.locator(".tip")).to_contain_text("A sailing boat waits for wind.")
@@ -163,7 +167,7 @@ def test_lines_name_their_groups_and_are_embedded_once(panel: Locator) -> None:
     ]
     area.fill("A gull cries.\nA gull cries.\nA tern dives.")
     panel.get_by_role("button", name="Draw the map").click()
-    expect(panel.get_by_role("option")).to_have_count(3)
+    expect(points_of(panel)).to_have_count(3)
     sent = [request.post_data_json["items"] for request in requests if request.post_data_json]
     assert sent == [["no group", "A heron waits.", "A gull cries.", "A cod swims."], ["A tern dives."]]
     assert [row[5] for row in table_of(panel)][:2] == ["1.000", "1.000"]
