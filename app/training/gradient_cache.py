@@ -23,7 +23,8 @@ Loss = Callable[[list[Tensor], list[Tensor]], Tensor]
 def backward(embed: Embed[T], queries: Sequence[T], pages: Sequence[T], loss: Loss, part_size: int) -> Tensor:
     """Add the gradients of `loss` over a whole batch to the weights; returns the loss, detached.
 
-    `part_size` inputs are in memory at once. The result is that of the whole batch at once, dropout included.
+    `part_size` inputs are in memory at once. The result is that of the whole batch at once; with dropout it is that of
+    the vectors which the first embedding gave, for the second drops the same.
     """
     batch = [*parts(queries, part_size), *parts(pages, part_size)]
     if len(batch) == 2:
@@ -42,14 +43,19 @@ def backward(embed: Embed[T], queries: Sequence[T], pages: Sequence[T], loss: Lo
 
 @dataclass(frozen=True, slots=True)
 class RandomState:
-    """Where the random numbers of dropout stand, on the CPU and on every GPU."""
+    """Where the random numbers of dropout stand, on the CPU and on every GPU, NVIDIA's or Apple's."""
 
     cpu: Tensor
     gpus: tuple[Tensor, ...]
+    apple: Tensor | None = None
 
     @classmethod
     def now(cls) -> Self:
-        return cls(torch.get_rng_state(), tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else ())
+        return cls(
+            torch.get_rng_state(),
+            tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else (),
+            torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+        )
 
     @contextmanager
     def again(self) -> Iterator[None]:
@@ -65,6 +71,8 @@ class RandomState:
         torch.set_rng_state(self.cpu)
         if self.gpus:
             torch.cuda.set_rng_state_all(list(self.gpus))
+        if self.apple is not None:
+            torch.mps.set_rng_state(self.apple)
 
 
 def _backward_at_once(embed: Embed[T], queries: Sequence[T], pages: Sequence[T], loss: Loss) -> Tensor:

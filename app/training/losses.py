@@ -89,7 +89,9 @@ class M3Loss(CachedLossMixin, nn.Module):  # type: ignore[misc]
             TokenStates(torch.cat(list(hidden)).float(), ids, mask)
             for hidden, (ids, mask) in zip(reps, self._columns, strict=True)
         ]
-        loss = m3_loss(m3_scores(self.heads, columns[0], columns[1:], self._special_ids))
+        # Under autocast bfloat16 would round cosines to 1/256, and the temperature makes 50 times that of it.
+        with torch.autocast(columns[0].hidden.device.type, enabled=False):
+            loss = m3_loss(m3_scores(self.heads, columns[0], columns[1:], self._special_ids))
         if with_backward:
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach() if with_backward else loss

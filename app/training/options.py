@@ -55,12 +55,21 @@ class TrainingOptions(BaseModel):
         "False: they are carried over unchanged.",
     )
 
+    def batch_of(self, n_pairs: int) -> int:
+        """Pairs a step, where there are so many in all."""
+        return min(self.batch_size, n_pairs)
+
+    def drops_last(self, n_pairs: int) -> bool:
+        """True if an epoch's last batch would be a pair alone: it has no negatives, so nothing is learned from it."""
+        return n_pairs % self.batch_of(n_pairs) == 1
+
     def warmup_steps(self, n_pairs: int) -> int:
         """Steps in which the learning rate rises: rounded up as transformers does it, but never all of them.
 
         The first of them has the rate 0, so that a training of one step would change nothing.
         """
-        n_steps = math.ceil(math.ceil(n_pairs / self.batch_size) * self.epochs)
+        n_batches = math.ceil((n_pairs - self.drops_last(n_pairs)) / self.batch_of(n_pairs))
+        n_steps = math.ceil(n_batches * self.epochs)
         return min(math.ceil(self.warmup_ratio * n_steps), n_steps - 1)
 
 

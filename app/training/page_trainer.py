@@ -24,14 +24,13 @@ def training_arguments(task: TrainingTask, folder: Path, n_pairs: int) -> Traini
     options = task.options
     return TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=min(options.batch_size, n_pairs),
+        per_device_train_batch_size=options.batch_of(n_pairs),
         num_train_epochs=options.epochs,
         learning_rate=options.learning_rate or LEARNING_RATES[task.method],
         warmup_steps=options.warmup_steps(n_pairs),
         seed=options.seed,
         use_cpu=task.device == "cpu",
-        # A smaller last batch would have fewer negatives, or none.
-        dataloader_drop_last=True,
+        dataloader_drop_last=options.drops_last(n_pairs),
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         save_strategy="no",

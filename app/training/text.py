@@ -13,14 +13,14 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
-from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from torch import nn
 from transformers import set_seed
 
 from app.core.types import FloatArray
+from app.training.batches import AnswersApart
 from app.training.enough import require_enough
 from app.training.options import LEARNING_RATES
-from app.training.pairs_split import FEWEST_TO_SPLIT, Split, columns, read_text_pairs, split
+from app.training.pairs_split import FEWEST_TO_SPLIT, Split, TextPair, columns, read_text_pairs, split
 from app.training.ranking import RankingTask, measure, ranking_task
 from app.training.resumable import ResumableMixin, require_finite, trained_parameters
 from app.training.task import CHECKPOINTS, DATASET_FILE, Reporter, TrainingTask
@@ -65,24 +65,22 @@ def train_texts(task: TrainingTask, folder: Path, reporter: Reporter) -> None:
 
 
 def training_arguments(
-    task: TrainingTask, text: TrainableText, checkpoints: Path, n_pairs: int
+    task: TrainingTask, text: TrainableText, checkpoints: Path, pairs: Sequence[TextPair]
 ) -> SentenceTransformerTrainingArguments:
     """What the trainer needs to know; it saves and reports by callbacks of ours alone."""
     options = task.options
-    batch_size = min(options.batch_size, n_pairs)
     on_gpu = task.device.startswith("cuda")
     passage = text.family.passage_prompt
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=options.epochs,
-        per_device_train_batch_size=batch_size,
-        # A pair alone has no negatives: nothing would be learned from it.
-        dataloader_drop_last=n_pairs % batch_size == 1,
+        per_device_train_batch_size=options.batch_of(len(pairs)),
+        dataloader_drop_last=options.drops_last(len(pairs)),
         learning_rate=options.learning_rate or LEARNING_RATES[task.method],
-        warmup_steps=options.warmup_steps(n_pairs),
+        warmup_steps=options.warmup_steps(len(pairs)),
         lr_scheduler_type="linear",
         seed=options.seed,
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        batch_sampler=partial(AnswersApart, pairs),
         prompts={"query": text.family.query_prompt, "positive": passage, "negative": passage} if passage else None,
         bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),
         use_cpu=task.device == "cpu",
@@ -112,12 +110,12 @@ def training_loss(task: TrainingTask, text: TrainableText, batch_size: int) -> n
 def _trainer(
     task: TrainingTask, text: TrainableText, pairs: Split, checkpoints: Path, reporter: Reporter
 ) -> TextTrainer:
-    batch_size = min(task.options.batch_size, len(pairs.train))
+    batch_size = task.options.batch_of(len(pairs.train))
     if batch_size < task.options.batch_size:
         reporter.stage(f"training with batch_size {batch_size}: there are no more pairs")
     trainer = TextTrainer(
         model=text.model,
-        args=training_arguments(task, text, checkpoints, len(pairs.train)),
+        args=training_arguments(task, text, checkpoints, pairs.train),
         train_dataset=Dataset.from_dict(columns(pairs.train)),
         loss=training_loss(task, text, batch_size),
     )

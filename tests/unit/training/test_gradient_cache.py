@@ -57,6 +57,18 @@ def test_dropout_drops_the_same_again_and_then_goes_on() -> None:
     assert torch.equal(torch.rand(8), torch.cat([first, after]))
 
 
+def test_apples_random_numbers_are_put_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [torch.tensor([1])]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: numbers[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", numbers.append)
+    state = RandomState.now()
+    numbers.append(torch.tensor([2]))
+    with state.again():
+        assert numbers[-1].item() == 1
+    assert numbers[-1].item() == 2
+
+
 def test_parts() -> None:
     assert parts([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
     assert parts([], 2) == []

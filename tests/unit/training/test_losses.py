@@ -142,3 +142,15 @@ def gradients(mini_batch_size: int, dropout: float) -> dict[str, Any]:
     value = loss([texts(7, seed=8), texts(7, seed=9), texts(7, seed=10)], None)
     value.backward() if value.requires_grad else None
     return {name: parameter.grad for name, parameter in loss.named_parameters()} | {"loss": value.detach()}
+
+
+def test_autocast_does_not_round_the_scores() -> None:
+    """As in training on a GPU: the encoder computes in bfloat16, the loss does not."""
+    torch.manual_seed(0)
+    loss = M3Loss(Encoder(0.0), BgeM3Heads(nn.Linear(DIM, 1), nn.Linear(DIM, DIM)), SPECIAL, mini_batch_size=9)
+    columns = [texts(7, seed=seed) for seed in (8, 9)]
+    loss._columns = [(column["input_ids"], column["attention_mask"].bool()) for column in columns]
+    hidden = [[torch.randn(7, LONGEST, DIM)] for _ in columns]
+    expected = loss.calculate_loss(hidden)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(loss.calculate_loss(hidden), expected)

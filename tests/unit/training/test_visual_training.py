@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.checkpoints.resolve import resolve
+from app.core.errors import BadInputError
 from app.core.types import ImageInput, TextInput
 from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import CATALOG, load_class
@@ -256,7 +257,7 @@ class TestJobs:
         assert not (tmp_path / RESULT).exists()
 
     def test_one_page_has_no_negatives(self, run: Train, models_dir: Path) -> None:
-        with pytest.raises(TrainingFailedError, match="Too few pairs"):
+        with pytest.raises(BadInputError, match="two different images"):
             run(page_task("colqwen2", models_dir, SHORT, LORA), 1)
 
 
