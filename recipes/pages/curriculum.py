@@ -14,12 +14,23 @@ from recipes.pages.reader import AnyTower, Reader, Typography, snippets
 from recipes.pages.words import Words
 from recipes.training import optimizers, train
 
-LEARNING_RATE, MUON_LEARNING_RATE = 3e-3, 8e-3
 DECAY = 0.9
 """Share of the steps in which the rates fall: reading gets better as soon as they do."""
 
 N_AHEAD = 4
 """Steps whose pages are drawn beforehand, by another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The highest learning rates."""
+
+    adam: float = 3e-3
+    muon: float = 8e-3
+    weight_decay: float = 0.01
+
+
+FROM_SCRATCH = Rates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +46,17 @@ class Stage:
     typography: Typography = field(default_factory=Typography)
 
 
-def train_reader(name: str, reader: Reader[AnyTower], words: Words, stages: Sequence[Stage], seed: int) -> None:
+def train_reader(
+    name: str,
+    reader: Reader[AnyTower],
+    words: Words,
+    stages: Sequence[Stage],
+    seed: int,
+    rates: Rates = FROM_SCRATCH,
+) -> None:
     """Train in place; goes on where an earlier call under this name stopped."""
     n_steps = stages[-1].until
-    rates = optimizers(reader, lr=LEARNING_RATE, muon_lr=MUON_LEARNING_RATE)
+    found = optimizers(reader, lr=rates.adam, muon_lr=rates.muon, weight_decay=rates.weight_decay)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         pages = _Ahead(lambda number: process.submit(_pages, words, stages, seed, number), n_steps)
 
@@ -47,7 +65,7 @@ def train_reader(name: str, reader: Reader[AnyTower], words: Words, stages: Sequ
             torch.manual_seed(seed + number)
             return reader.losses(pages(number))
 
-        train(f"{name}-reader", reader, rates, step, n_steps=n_steps, warmup=0.01, decay=DECAY)
+        train(f"{name}-reader", reader, found, step, n_steps=n_steps, warmup=0.01, decay=DECAY)
 
 
 def _pages(words: Words, stages: Sequence[Stage], seed: int, number: int) -> list[Page]:

@@ -64,9 +64,18 @@ class Reader(nn.Module, Generic[AnyTower]):
 
     tower: AnyTower
 
-    def __init__(self, tower: AnyTower, width: int, hidden: int, words: Words, norm: nn.RMSNorm) -> None:
+    def __init__(
+        self,
+        tower: AnyTower,
+        width: int,
+        hidden: int,
+        words: Words,
+        norm: nn.RMSNorm,
+        spelling_weight: float = SPELLING_WEIGHT,
+    ) -> None:
         super().__init__()
         self.tower = tower
+        self.spelling_weight = spelling_weight
         self.norm = norm
         """The language model's last one."""
         self.projection = nn.Linear(hidden, DIM)
@@ -97,7 +106,7 @@ class Reader(nn.Module, Generic[AnyTower]):
         letters = _gathered([page.letters for page in pages], LETTERS, pages, self.tower.patch_side)
         letter_loss = _cross_entropy(self.letter_head(patches), letters)
         found = _gathered([page.marks for page in pages], self.classes, pages, self.tower.token_side)
-        spelling_loss = self._spelling_loss(tokens, found)
+        spelling_loss = self._spelling_loss(tokens, found) if self.spelling_weight else torch.zeros(())
         logits = (SCALE * self.project(tokens) @ self.words().T).float()
         word_loss = _cross_entropy(logits, found)
         loss = word_loss + letter_loss + spelling_loss
@@ -113,7 +122,7 @@ class Reader(nn.Module, Generic[AnyTower]):
         shares = torch.zeros(len(tokens), N_FEATURES)
         shares.index_add_(0, found.tokens, found.weights[:, None] * self._table[found.classes])
         text = torch.unique(found.tokens[found.classes != BACKGROUND])
-        return SPELLING_WEIGHT * binary_cross_entropy_with_logits(
+        return self.spelling_weight * binary_cross_entropy_with_logits(
             self.spelling_head(tokens[text]).float(), shares[text]
         )
 
@@ -165,6 +174,8 @@ class Typography:
     largest: float = 40
     n_faces: int | None = None
     """So many, evenly chosen; None: all."""
+    stretch: tuple[float, float] = (1.0, 1.0)
+    """By how much letters are wider than they were drawn, at least and at most, as a page's new shape makes them."""
 
     def faces(self) -> tuple[Path, ...]:
         every = faces()
@@ -185,6 +196,7 @@ def _snippet(random: np.random.Generator, words: Words, size: tuple[int, int], t
     # Rendered larger or smaller and resized, because real pages are: the letters are blurred as theirs.
     scale = float(random.uniform(0.8, 1.8))
     style = random_style(random, typography.faces(), max(8, round(typography.size(random) * scale)))
-    drawn = (round(size[0] * scale), round(size[1] * scale))
+    stretch = float(np.exp(random.uniform(*np.log(typography.stretch))))
+    drawn = (round(size[0] * scale / max(stretch, 1)), round(size[1] * scale * min(stretch, 1)))
     page = Renderer(random, words, style, drawn).fill(int(random.integers(2, 12)), 1)
     return page.resized(*size, FILTERS[random.integers(len(FILTERS))])

@@ -1,8 +1,5 @@
 """ColPali's vision tower as it is trained: SigLIP on whole pages, or on pieces of them at any place of the page."""
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
@@ -10,26 +7,24 @@ from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipVisionModel
 
 from recipes.pages.attention import MATERIALIZED
-from recipes.pages.neighbours import CONTENT_GAIN, HEAD_DIM, neighbours
 from recipes.pages.reader import Tower
 from recipes.pages.whitening import WhitenedPatches
 
-PATCH = 21
-PATCHES_A_SIDE = 32
-RESIDUAL_GAIN = 0.3
-"""Of the matrices that add to the residual stream, at the start."""
+PATCH = 14
+PATCHES_A_SIDE = 56
 
 FREQUENCIES = (1.0, 0.3, 0.1)
 """Radians a patch, of the waves that tell where a patch is."""
 
-WAVE = 1.5
-"""Their height; features have a deviation of about 1."""
+WAVE = 1.0
+"""Their height: small beside what a patch shows, which a LayerNorm then hardly notices."""
 
-LOOK = (4.0, 4.0, 2.0)
-"""How much stronger queries and keys take them, at the start: neighbours stand out, by each of the frequencies."""
+N_CONTENT = 192
+N_PLACE = 4 * len(FREQUENCIES) + 1
+"""Features that tell where a patch is: sine and cosine of its row and of its column; the last one is constant."""
 
-N_WAVES = 4 * len(FREQUENCIES)
-"""Features, the first ones, that tell where a patch is: sine and cosine of its row and of its column."""
+CONTENT = slice(0, N_CONTENT)
+PLACE = slice(N_CONTENT, N_CONTENT + N_PLACE)
 
 
 class SiglipTower(Tower):
@@ -38,34 +33,27 @@ class SiglipTower(Tower):
     token_side = PATCH
     patch_side = PATCH
 
-    def __init__(self, depth: int, dim: int, hidden: int) -> None:
+    def __init__(self, depth: int, n_heads: int, head_dim: int, intermediate: int, hidden: int) -> None:
         super().__init__()
+        dim = n_heads * head_dim
         config = SiglipVisionConfig(
             hidden_size=dim,
-            intermediate_size=3 * dim,
+            intermediate_size=intermediate,
             num_hidden_layers=depth,
-            num_attention_heads=dim // HEAD_DIM,
+            num_attention_heads=n_heads,
             image_size=PATCH * PATCHES_A_SIDE,
             patch_size=PATCH,
+            hidden_act="quick_gelu",
             vision_use_head=False,
         )
         config._attn_implementation = MATERIALIZED
         self.vision = SiglipVisionModel(config)
         self.patch_embedding = WhitenedPatches(3 * PATCH**2, dim)
         self.projector = nn.Linear(dim, hidden)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
         with torch.no_grad():
-            self.vision.embeddings.position_embedding.weight.zero_()[:, :N_WAVES] = WAVE * waves()
             self.vision.embeddings.patch_embedding.bias.zero_()
-            self.patch_embedding.embedding.weight[:N_WAVES] = 0
-            for index, layer in enumerate(self.vision.encoder.layers):
-                for writer in (layer.self_attn.out_proj, layer.mlp.fc2):
-                    writer.weight.mul_(RESIDUAL_GAIN)[:N_WAVES] = 0
-                look_at(layer.self_attn.q_proj, layer.self_attn.k_proj, neighbours(index, depth))
+            self.vision.embeddings.position_embedding.weight.zero_()[:, PLACE] = WAVE * page_places()
+        self._keep_places()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         n, _, height, width = pixels.shape
@@ -78,7 +66,19 @@ class SiglipTower(Tower):
             hidden = layer(hidden, attention_mask=None)
             if index == len(layers) // 2:
                 middle = hidden
-        return self.projector(self.vision.post_layernorm(hidden)).flatten(0, 1), middle.flatten(0, 1)
+        tokens = self.projector(self.vision.post_layernorm(hidden))
+        return tokens.flatten(0, 1), middle[..., CONTENT].flatten(0, 1)
+
+    def _keep_places(self) -> None:
+        """Nothing is written beside the waves: they are small, so what reads them multiplies them by hundreds."""
+        embeddings = self.vision.embeddings
+        embeddings.position_embedding.weight.requires_grad_(False)
+        writers: list[nn.Module] = [embeddings.patch_embedding, self.patch_embedding.embedding]
+        for layer in self.vision.encoder.layers:
+            writers += [layer.layer_norm1, layer.self_attn.out_proj, layer.mlp.fc2]
+        for writer in writers:
+            for parameter in writer.parameters():
+                parameter.register_hook(_without_places)  # type: ignore[no-untyped-call]
 
     def published(self) -> dict[str, Tensor]:
         """Weights of SigLIP by name, with its own patch embedding."""
@@ -88,9 +88,16 @@ class SiglipTower(Tower):
     def _positions(self, n: int, rows: int, columns: int) -> Tensor:
         """[n, rows * columns, dim]: each piece lies somewhere on the page, or the page is whole."""
         table = self.vision.embeddings.position_embedding.weight.view(PATCHES_A_SIDE, PATCHES_A_SIDE, -1)
-        places = torch.rand(n, 2) * torch.tensor([PATCHES_A_SIDE - rows + 1, PATCHES_A_SIDE - columns + 1])
-        starts = places.long().tolist()
+        room = torch.tensor([PATCHES_A_SIDE - rows + 1, PATCHES_A_SIDE - columns + 1])
+        starts = (torch.rand(n, 2) * room).long().tolist()
         return torch.stack([table[top : top + rows, left : left + columns].flatten(0, 1) for top, left in starts])
+
+
+def _without_places(gradient: Tensor) -> Tensor:
+    """Of what writes features, its first axis."""
+    gradient = gradient.clone()
+    gradient[PLACE] = 0
+    return gradient
 
 
 def patches(pixels: Tensor) -> Tensor:
@@ -99,31 +106,14 @@ def patches(pixels: Tensor) -> Tensor:
     return unfold(pixels / 127.5 - 1, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
 
 
-def waves() -> Tensor:
-    """Where each patch is [PATCHES_A_SIDE**2, N_WAVES]: sines and cosines of its row, then those of its column."""
-    angles = torch.arange(PATCHES_A_SIDE)[:, None] * torch.tensor(FREQUENCIES)
-    one = torch.cat((angles.sin(), angles.cos()), dim=1)
-    rows = one[:, None].expand(-1, PATCHES_A_SIDE, -1)
-    columns = one[None].expand(PATCHES_A_SIDE, -1, -1)
-    return torch.cat((rows, columns), dim=-1).flatten(0, 1)
+def places(at: Tensor) -> Tensor:
+    """Rows and columns [n, 2] -> sines and cosines of the row, then of the column, and a one [n, N_PLACE]."""
+    angles = at[:, :, None] * torch.tensor(FREQUENCIES)
+    waves = torch.cat((angles.sin(), angles.cos()), dim=2).flatten(1)
+    return torch.cat((waves, torch.ones(len(at), 1)), dim=1)
 
 
-def look_at(queries: nn.Linear, keys: nn.Linear, offsets: Sequence[tuple[int, int]]) -> None:
-    """Let each head look at a neighbour at first: the key's waves are shifted by the way to it."""
-    queries.weight.mul_(CONTENT_GAIN)
-    keys.weight.mul_(CONTENT_GAIN)
-    of_queries, of_keys = (matrix.weight.view(len(offsets), HEAD_DIM, -1) for matrix in (queries, keys))
-    of_queries[:, :N_WAVES] = 0
-    of_keys[:, :N_WAVES] = 0
-    n = len(FREQUENCIES)
-    for head, offset in enumerate(offsets):
-        for axis, steps in enumerate(offset):
-            for index, (frequency, strength) in enumerate(zip(FREQUENCIES, LOOK, strict=True)):
-                sine = 2 * n * axis + index
-                cosine = sine + n
-                shift = steps * frequency
-                of_queries[head, sine, sine] = of_queries[head, cosine, cosine] = strength
-                # sin(x - shift) and cos(x - shift) of the key's own place x.
-                of_keys[head, sine, sine] = of_keys[head, cosine, cosine] = strength * math.cos(shift)
-                of_keys[head, sine, cosine] = -strength * math.sin(shift)
-                of_keys[head, cosine, sine] = strength * math.sin(shift)
+def page_places() -> Tensor:
+    """`places` of a page's patches [PATCHES_A_SIDE**2, N_PLACE], in row-major order."""
+    side = torch.arange(PATCHES_A_SIDE)
+    return places(torch.cartesian_prod(side, side))

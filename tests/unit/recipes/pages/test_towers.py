@@ -1,23 +1,17 @@
-"""The vision towers at their start, and rewritten from one family to another."""
-
-from typing import Any
+"""Qwen2-VL's vision tower at its start, and rewritten as Qwen2.5-VL's."""
 
 import pytest
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
-from recipes.pages import siglip_tower
-from recipes.pages.attention import MATERIALIZED, attention
 from recipes.pages.neighbours import HEAD_DIM, neighbours
 from recipes.pages.qwen2_tower import Qwen2Tower
 from recipes.pages.qwen_rewriting import qwen2_5_vision
-from recipes.pages.siglip_tower import SiglipTower
 from recipes.pages.whitening import N_DIRECTIONS, WhitenedPatches
+from tests.unit.recipes.pages.support import attention_weights
 
 SIZES = {"depth": 2, "num_heads": 4, "patch_size": 14}
 
@@ -66,27 +60,3 @@ def test_heads_of_qwen_begin_at_their_neighbours(layer: int, monkeypatch: pytest
     found = [(places[index][0] - 5, places[index][1] - 7) for index in most]
     assert found == list(neighbours(layer, 4))
     assert HEAD_DIM * len(found) == 192
-
-
-@pytest.mark.parametrize("layer", [0, 3])
-@torch.no_grad()
-def test_heads_of_siglip_begin_at_their_neighbours(layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    side = siglip_tower.PATCHES_A_SIDE
-    page = torch.full((1, 3, side * siglip_tower.PATCH, side * siglip_tower.PATCH), 250.0)
-    weights = attention_weights(SiglipTower(4, 192, 64), page, monkeypatch)[layer]
-    most = weights[:, 15 * side + 15].argmax(-1)
-    found = [(int(index) // side - 15, int(index) % side - 15) for index in most]
-    assert found == list(neighbours(layer, 4))
-
-
-def attention_weights(tower: nn.Module, pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """[n_heads, n_patches, n_patches] of each layer for one page."""
-    found: list[Tensor] = []
-
-    def watched(module: nn.Module, query: Tensor, key: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, None]:
-        found.append((query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)[0])
-        return attention(module, query, key, *arguments, **options)
-
-    monkeypatch.setitem(AttentionInterface._global_mapping, MATERIALIZED, watched)
-    tower(pixels)
-    return found
