@@ -196,7 +196,7 @@ def test_the_servers_words_and_stopping(panel: Locator) -> None:
     expect(panel.get_by_role("alert")).to_have_text("items[0] is too long.")
     panel.page.unroute("**/vectorize-batch")
     held: list[Route] = []
-    panel.page.route("**/vectorize-batch", held.append)
+    panel.page.route("**/vectorize-batch", lambda route: held.append(route))
     panel.get_by_role("button", name="Draw the map").click()
     expect(panel.get_by_role("progressbar")).to_be_visible()
     panel.get_by_role("button", name="Stop").click()
