@@ -12,7 +12,6 @@ help: ## List the targets
 
 run: export MODELS_FILE ?= starter.toml
 run: setup ## Set up and serve the small starter models on http://127.0.0.1:8000 (HOST, PORT)
-	@$(BIN)/python -m app starter
 	@$(BIN)/python -m app serve
 
 serve: setup ## Set up and serve the real models of models.toml (MODELS_FILE)

@@ -38,7 +38,6 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000, help="of each family")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
-    subprocess.run([sys.executable, "-m", "app", "starter"], cwd=ROOT, check=True, capture_output=True)
     report = Report("start_memory", "Start and memory")
     for part in options.only:
         PARTS[part](report, options)
