@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,11 +40,11 @@ def main() -> None:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """A server of its own; its models folder is a copy that sees the starter models, so that it may train."""
+    """A server of its own; its models folder is a copy with the starter models, so that it may train."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         models.mkdir()
-        (models / "starter").symlink_to(ROOT / "models" / "starter")
+        shutil.copytree(ROOT / "models" / "starter", models / "starter")
         settings = {"MODELS_FILE": str(ROOT / "starter.toml"), "MODELS_DIR": str(models), "PORT": "0"}
         environment = os.environ | settings
         subprocess.run([sys.executable, "-m", "app", "starter"], cwd=ROOT, env=environment, check=True)
