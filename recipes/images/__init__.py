@@ -1,1 +1,1 @@
-"""The DINOv3 starter: pictures from a generator, self-supervised training, evaluation set, export."""
+"""The DINOv3 starter: pictures from a generator, training by contrast, evaluation set, export."""

@@ -3,7 +3,9 @@
 Every picture follows from a seed and its number alone. The generator knows which pixels are objects.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,10 @@ SIDE = 224
 
 Color = NDArray[np.float32]
 """[3], 0 to 1, red, green, blue"""
+
+
+Fill = Callable[[np.random.Generator, NDArray[np.float32], Field, Field], NDArray[np.float32]]
+"""What an object is colored by: [rows, columns, 3], from the canvas below it and from its own coordinates u and v."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Picture:
 
 
 def draw(
-    seed: int, number: int, kinds: Kinds, *, n_objects: tuple[int, int] | None = None, side: int = SIDE
+    seed: int, number: int, kinds: Kinds, *, n_objects: tuple[int, int] | None = None, fill: Fill | None = None
 ) -> Picture:
     """The picture of that number; `n_objects` is the range of their count, by default any mix, none included."""
     random = np.random.default_rng((seed, number))
@@ -49,7 +55,7 @@ def draw(
     low, high = n_objects or _usual_count(random)
     mask = np.zeros((SIDE, SIDE), bool)
     for _ in range(int(random.integers(low, high + 1))):
-        _add_object(random, kinds, canvas, mask, x, y)
+        _add_object(random, kinds, fill or partial(_pattern, kinds=kinds), canvas, mask, x, y)
     _light(random, canvas, x, y)
     return Picture((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8), mask)
 
@@ -81,11 +87,26 @@ def _filled(random: np.random.Generator, kinds: Kinds, x: Field, y: Field, contr
     """A texture between two colors `contrast` apart: [..., 3]."""
     field = kinds.textures[int(random.integers(len(kinds.textures)))](random, x, y)
     first = _color(random)
-    return first + (field * contrast)[..., None] * (_color_apart(random, first, 0.5) - first)
+    return first + (field * contrast)[..., None] * (color_apart(random, first, 0.5) - first)
+
+
+def color_apart(random: np.random.Generator, other: Color, distance: float) -> Color:
+    """The first of 20 random colors at least that far from `other` in the cube, else the last."""
+    for _ in range(20):
+        color = _color(random)
+        if np.linalg.norm(color - other) >= distance:
+            break
+    return color
 
 
 def _add_object(
-    random: np.random.Generator, kinds: Kinds, canvas: NDArray[np.float32], mask: NDArray[np.bool_], x: Field, y: Field
+    random: np.random.Generator,
+    kinds: Kinds,
+    fill: Fill,
+    canvas: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    x: Field,
+    y: Field,
 ) -> None:
     """Paint one object over `canvas` and mark it in `mask`."""
     center, radius = random.uniform(0.1, 0.9, 2), random.uniform(0.08, 0.28)
@@ -98,7 +119,7 @@ def _add_object(
     distance = kinds.shapes[int(random.integers(len(kinds.shapes)))](random, u, v) * np.float32(radius)
     _cast_shadow(random, below, distance)
     inside = np.clip(0.5 - distance * len(canvas), 0, 1)[..., None]
-    below += inside * (_surface(random, kinds, below, distance, u, v) - below)
+    below += inside * (_lit(random, fill(random, below, u, v), distance, u, v) - below)
     mask[rows, columns] |= distance < 0
 
 
@@ -109,17 +130,24 @@ def _window(center: NDArray[np.float64], reach: float, side: int) -> tuple[slice
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
-def _surface(
-    random: np.random.Generator, kinds: Kinds, below: NDArray[np.float32], distance: Field, u: Field, v: Field
+def _pattern(
+    random: np.random.Generator, below: NDArray[np.float32], u: Field, v: Field, kinds: Kinds
 ) -> NDArray[np.float32]:
-    """Fill, light from one side and an outline: [rows, columns, 3]."""
-    first = _color_apart(random, below.mean(axis=(0, 1)), 0.45)
+    """One color, or a texture that goes with the object."""
+    first = color_apart(random, below.mean(axis=(0, 1)), 0.45)
     surface = np.broadcast_to(first, (*u.shape, 3)).copy()
     if random.uniform() < 0.6:
         texture = kinds.textures[int(random.integers(len(kinds.textures)))]
         scale = np.float32(random.uniform(0.15, 0.4))
         field = texture(random, u * scale + 0.5, v * scale + 0.5)
         surface += (field * random.uniform(0.2, 0.9))[..., None] * (_color(random) - first)
+    return surface
+
+
+def _lit(
+    random: np.random.Generator, surface: NDArray[np.float32], distance: Field, u: Field, v: Field
+) -> NDArray[np.float32]:
+    """Light from one side, and an outline."""
     angle = random.uniform(0, 2 * np.pi)
     light = random.uniform(0.05, 0.35) * (u * np.cos(angle) + v * np.sin(angle))
     rim = random.uniform(0.0, 0.6) * np.exp(np.minimum(distance, 0) / random.uniform(0.006, 0.025))
@@ -147,12 +175,3 @@ def _color(random: np.random.Generator) -> Color:
     color = random.uniform(0.02, 0.98, 3)
     pulled: Color = (color + random.uniform(0, 0.7) * (color.mean() - color)).astype(np.float32)
     return pulled
-
-
-def _color_apart(random: np.random.Generator, other: Color, distance: float) -> Color:
-    """The first of 20 random colors at least that far from `other` in the cube, else the last."""
-    for _ in range(20):
-        color = _color(random)
-        if np.linalg.norm(color - other) >= distance:
-            break
-    return color

@@ -22,6 +22,8 @@ class Views:
     """[n, 3, height, width], normalized"""
     placement: Tensor
     """[n, 2, 3], the affine map from a point of the view to its point of the picture"""
+    pasted: Tensor
+    """[m, height, width], of the last m pictures: how much of the pixel is a pasted piece, 0 to 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,57 +38,86 @@ class Change:
     """Share of the views whose colors are changed."""
 
 
-def random_views(pictures: Tensor, height: int, width: int, change: Change) -> Views:
-    """One view of each picture [n, 3, side, side] (0 to 1), drawn by torch's global generator."""
-    placement = random_placement(len(pictures), change, height / width)
-    values = recolored(sampled(pictures, placement, height, width), change.recolored)
-    return Views(normalized(values), placement)
+def random_views(
+    pictures: Tensor, height: int, width: int, changes: Sequence[Change], pasted: Tensor | None = None
+) -> Views:
+    """One view of each picture [n, 3, side, side] (0 to 1), drawn by torch's global generator.
 
-
-def joined(parts: Sequence[Views]) -> Views:
-    """Views of equal size, one after the other."""
-    return Views(torch.cat([part.pixels for part in parts]), torch.cat([part.placement for part in parts]))
+    The changes are dealt to the pictures in turn. `pasted` [m, side, side] belongs to the last m pictures.
+    """
+    n = len(pictures)
+    dealt = [changes[number % len(changes)] for number in range(n)]
+    placement = random_placement(dealt, height / width)
+    values = recolored(
+        sampled(pictures, placement, height, width), torch.tensor([change.recolored for change in dealt])
+    )
+    covered = pictures.new_zeros(0, height, width)
+    if pasted is not None and len(pasted):
+        covered = sampled(pasted[:, None], placement[n - len(pasted) :], height, width)[:, 0]
+    return Views(normalized(values), placement, covered)
 
 
 def as_values(pictures: Tensor, *, halved: bool) -> Tensor:
-    """[n, side, side, 3] uint8 -> [n, 3, side, side] from 0 to 1; `halved` for views of about half the side, which
-    would sample every second pixel."""
+    """[n, side, side, channels] uint8 -> [n, channels, side, side] from 0 to 1; `halved` for views of about half the
+    side, which would sample every second pixel."""
     values = pictures.permute(0, 3, 1, 2).float() / 255
     return avg_pool2d(values, 2) if halved else values
 
 
-def random_placement(n: int, change: Change, aspect: float = 1.0) -> Tensor:
+def random_placement(changes: Sequence[Change], aspect: float = 1.0) -> Tensor:
     """[n, 2, 3]: rectangles within the picture, height / width about `aspect`; turned ones may have corners outside."""
-    area = torch.empty(n).uniform_(change.least_area, 1)
+    n = len(changes)
+    least_area, turned = torch.tensor([(change.least_area, change.turned) for change in changes]).T
+    area = least_area + (1 - least_area) * torch.rand(n)
     squeeze = torch.exp(torch.empty(n).uniform_(-0.25, 0.25)) * math.sqrt(aspect)
     half_x, half_y = (area.sqrt() / squeeze).clamp(max=1), (area.sqrt() * squeeze).clamp(max=1)
     x = torch.empty(n).uniform_(-1, 1) * (1 - half_x)
     y = torch.empty(n).uniform_(-1, 1) * (1 - half_y)
-    angle = torch.empty(n).uniform_(-math.pi, math.pi) * (torch.rand(n) < change.turned)
+    angle = torch.empty(n).uniform_(-math.pi, math.pi) * (torch.rand(n) < turned)
     cos, sin = angle.cos(), angle.sin()
     rows = (torch.stack([half_x * cos, -half_y * sin, x], 1), torch.stack([half_x * sin, half_y * cos, y], 1))
     return torch.stack(rows, 1)
 
 
 def sampled(values: Tensor, placement: Tensor, height: int, width: int) -> Tensor:
-    """The views' pixels [n, 3, height, width], black outside of the picture."""
-    points = affine_grid(placement, [len(values), 3, height, width], align_corners=False)
+    """The views' pixels [n, channels, height, width], black outside of the picture."""
+    points = affine_grid(placement, [len(values), 1, height, width], align_corners=False)
     return grid_sample(values, points, padding_mode="zeros", align_corners=False)
 
 
-def recolored(values: Tensor, share: float) -> Tensor:
-    """Hue, saturation, contrast and brightness changed in that share of the pictures; one in five of them is grey."""
+def recolored(values: Tensor, share: Tensor) -> Tensor:
+    """Hue, saturation, contrast and brightness changed in about that share [n] of the pictures; one in five of them is
+    grey."""
     n = len(values)
     changed = (torch.rand(n) < share).float()
     is_grey = (changed > 0) & (torch.rand(n) < 0.2)
+    in_hsv = (changed > 0) & (torch.rand(n) < 0.5)
     saturation = (1 + changed * torch.empty(n).uniform_(-0.8, 0.6)).masked_fill(is_grey, 0)
-    hue = changed * torch.empty(n).uniform_(-1, 1) * math.pi * 0.6
+    hue = (changed * torch.empty(n).uniform_(-1, 1) * math.pi * 0.6).masked_fill(in_hsv, 0)
     gain = 1 + changed * torch.empty(n).uniform_(-0.45, 0.45)
     contrast = 1 + changed * torch.empty(n).uniform_(-0.5, 0.5)
+    turned = values.clone()
+    turned[in_hsv] = hue_turned(values[in_hsv], torch.empty(int(in_hsv.sum())).uniform_(-0.3, 0.3))
     matrix = gain[:, None, None] * color_matrix(hue, saturation)
-    turned = torch.bmm(matrix, values.flatten(2)).view_as(values)
+    turned = torch.bmm(matrix, turned.flatten(2)).view_as(values)
     mean = turned.mean(dim=(1, 2, 3), keepdim=True)
     return (mean + (turned - mean) * contrast[:, None, None, None]).clamp(0, 1)
+
+
+def hue_turned(values: Tensor, turn: Tensor) -> Tensor:
+    """Hue of HSV turned by that part of the circle [n]; value and saturation stay, so that the luminance changes."""
+    value, low = values.amax(dim=1), values.amin(dim=1)
+    chroma = value - low
+    red, green, blue = values.unbind(1)
+    divisor = chroma.clamp_min(1e-6)
+    sixth = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
+    )
+    sixth = sixth + 6 * turn[:, None, None]
+    distances = [(sixth + start) % 6 for start in (5, 3, 1)]
+    return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in distances], 1)
 
 
 def color_matrix(hue: Tensor, saturation: Tensor) -> Tensor:

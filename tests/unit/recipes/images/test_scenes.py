@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from recipes.images import shapes, textures
+from recipes.images.collages import collage
 from recipes.images.scenes import EVALUATION, SIDE, TRAINING, draw, patch_labels
 from recipes.images.shapes import Shape
 from recipes.images.textures import Texture
@@ -27,6 +28,16 @@ def test_objects_are_where_the_mask_says() -> None:
     bare, full = (draw(7, 11, TRAINING, n_objects=count) for count in ((0, 0), (3, 3)))
     change = np.abs(full.pixels.astype(int) - bare.pixels.astype(int)).mean(axis=2)
     assert change[full.mask].mean() > 5 * change[~full.mask].mean()
+
+
+def test_collages_are_pieces_before_a_background() -> None:
+    """The same collage out of other pictures has its pieces in the same places."""
+    pictures = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    first, other = collage(7, 5, pictures[:2]), collage(7, 5, pictures[2:])
+    bare = draw(7, 5, TRAINING, n_objects=(0, 0))
+    assert 0 < first.mask.mean() < 1
+    assert (first.pixels != other.pixels).any(axis=2)[first.mask].mean() > 0
+    assert np.abs(first.pixels[~first.mask] - bare.pixels[~first.mask].astype(int)).mean() < 40
 
 
 def test_patches_take_the_label_of_their_majority() -> None:

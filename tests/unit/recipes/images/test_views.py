@@ -1,3 +1,4 @@
+import colorsys
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ from recipes.images.views import (
     as_values,
     carried,
     color_matrix,
+    hue_turned,
+    normalized,
     patch_centers,
     random_placement,
     random_views,
@@ -32,7 +35,7 @@ def ramp(n: int, side: int) -> torch.Tensor:
 
 
 def test_a_view_shows_the_points_that_its_placement_names() -> None:
-    placement = random_placement(16, CHANGE)
+    placement = random_placement([CHANGE] * 16)
     views = sampled(ramp(16, 64), placement, 24, 32)
     shown = views.flatten(2).transpose(1, 2)
     named = patch_centers(24, 32) @ placement[:, :, :2].transpose(1, 2) + placement[:, None, :, 2]
@@ -41,7 +44,7 @@ def test_a_view_shows_the_points_that_its_placement_names() -> None:
 
 
 def test_a_point_is_carried_from_view_to_view_over_the_picture() -> None:
-    source, target = random_placement(16, CHANGE), random_placement(16, CHANGE)
+    source, target = random_placement([CHANGE] * 16), random_placement([CHANGE] * 16)
     points = patch_centers(6, 4)
     places = carried(points, source, target)
     over_source = points @ source[:, :, :2].transpose(1, 2) + source[:, None, :, 2]
@@ -50,12 +53,12 @@ def test_a_point_is_carried_from_view_to_view_over_the_picture() -> None:
 
 
 def test_a_view_is_carried_onto_itself() -> None:
-    placement, points = random_placement(8, CHANGE), patch_centers(7, 7)
+    placement, points = random_placement([CHANGE] * 8), patch_centers(7, 7)
     torch.testing.assert_close(carried(points, placement, placement), points.expand(8, -1, -1), atol=1e-4, rtol=0)
 
 
 def test_unturned_views_lie_within_the_picture() -> None:
-    placement = random_placement(500, CHANGE)
+    placement = random_placement([CHANGE] * 500)
     corners = torch.tensor([[-1.0, -1], [1, 1]])
     reach = (corners @ placement[:, :, :2].transpose(1, 2) + placement[:, None, :, 2]).abs().amax(dim=(1, 2))
     unturned = placement[:, 0, 1] == 0
@@ -73,13 +76,36 @@ def test_a_third_of_the_hue_circle_exchanges_the_channels() -> None:
     torch.testing.assert_close(turned, torch.tensor([0.1, 0.9, 0.2]))
 
 
+def test_hue_turns_as_in_hsv() -> None:
+    values = torch.rand(4, 3, 5, 5)
+    turned = hue_turned(values, torch.tensor([0.0, 1.0, 0.25, -0.3]))
+    torch.testing.assert_close(turned[:2], values[:2])
+    for number, turn in ((2, 0.25), (3, -0.3)):
+        for row, column in ((0, 0), (2, 3)):
+            hue, saturation, value = colorsys.rgb_to_hsv(*values[number, :, row, column].tolist())
+            expected = torch.tensor(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value))
+            torch.testing.assert_close(turned[number, :, row, column], expected)
+
+
+def test_changes_are_dealt_in_turn_and_pieces_follow_their_picture() -> None:
+    """Where a picture is white its mask is 1, in any view of it; the last pictures have masks."""
+    still, strong = Change(least_area=1.0, turned=0.0, recolored=0.0), Change(0.25, 1.0, 0.0)
+    masks = (torch.rand(4, 8, 8) > 0.5).float().repeat_interleave(8, 1).repeat_interleave(8, 2)
+    pictures = torch.cat([torch.rand(2, 3, 64, 64), masks[:, None].expand(-1, 3, -1, -1)])
+    views = random_views(pictures, 32, 32, [still, strong], masks)
+    assert (views.placement[:, 0, 1] == 0).tolist() == [True, False] * 3
+    shown = views.pixels[2:, 0]
+    low, high = normalized(torch.zeros(1, 3, 1, 1))[0, 0, 0, 0], normalized(torch.ones(1, 3, 1, 1))[0, 0, 0, 0]
+    torch.testing.assert_close((shown - low) / (high - low), views.pasted, atol=1e-4, rtol=0)
+
+
 def test_no_saturation_is_grey() -> None:
     grey = color_matrix(torch.tensor([1.0]), torch.zeros(1))[0] @ torch.tensor([0.9, 0.2, 0.1])
     torch.testing.assert_close(grey, torch.full((3,), 0.4))
 
 
 def test_recolored_pictures_stay_in_range() -> None:
-    values = recolored(torch.rand(32, 3, 8, 8), 1.0)
+    values = recolored(torch.rand(32, 3, 8, 8), torch.ones(32))
     assert values.min() >= 0
     assert values.max() <= 1
 
@@ -90,7 +116,7 @@ def test_views_follow_from_the_seed() -> None:
     both = []
     for _ in range(2):
         torch.manual_seed(5)
-        both.append(random_views(pictures, 32, 48, CHANGE))
+        both.append(random_views(pictures, 32, 48, [CHANGE]))
     assert both[0].pixels.shape == (4, 3, 32, 48)
     torch.testing.assert_close(both[0].pixels, both[1].pixels, atol=0, rtol=0)
     torch.testing.assert_close(both[0].placement, both[1].placement, atol=0, rtol=0)
@@ -98,5 +124,5 @@ def test_views_follow_from_the_seed() -> None:
 
 def test_a_share_of_the_pictures_keeps_its_colors() -> None:
     values = torch.rand(400, 3, 4, 4)
-    kept = (recolored(values, 0.25) - values).abs().amax(dim=(1, 2, 3)) < 1e-5
+    kept = (recolored(values, torch.full((400,), 0.25)) - values).abs().amax(dim=(1, 2, 3)) < 1e-5
     assert 0.65 < kept.float().mean() < 0.85
