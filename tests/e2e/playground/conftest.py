@@ -42,7 +42,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=PHONE if "phone" in request.fixturenames else DESKTOP)
+    viewport = PHONE if "phone" in request.fixturenames else DESKTOP
+    # Without transitions, in the middle of which colours may have little contrast.
+    context = browser.new_context(viewport=viewport, reduced_motion="reduce")
     yield context
     context.close()
 

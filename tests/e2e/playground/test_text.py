@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Request, Route, expect
 
 from tests.e2e.conftest import Server
 from tests.e2e.playground.conftest import assert_accessible, assert_fits
@@ -104,7 +104,12 @@ def test_similarity_shows_the_cosine_of_each_pair(open_panel: OpenPanel, playgro
 def test_both_sides_may_be_passages(open_panel: OpenPanel, playground_server: Server) -> None:
     part = open_mode(open_panel, "similarity")
     asked: list[bool] = []
-    part.page.on("request", lambda request: asked.append(request.post_data_json["is_query"]))
+
+    def note(request: Request) -> None:
+        if "vectorize" in request.url:
+            asked.append(request.post_data_json["is_query"])
+
+    part.page.on("request", note)
     run(part, Queries=PASSAGES, Passages=PASSAGES)
     assert asked == [True, False]
     table = part.get_by_role("table")
@@ -369,6 +374,7 @@ def test_by_keyboard_only(open_panel: OpenPanel) -> None:
     page.get_by_role("tab", name="Rerank").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
+    expect(page.locator("#text-hybrid")).to_be_visible()
     for _ in range(4):
         page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Look inside")).to_be_focused()
