@@ -27,7 +27,7 @@ def main() -> None:
     with serving() as url, sync_playwright() as playwright:
         browser = launch(playwright)
         for panel in sys.argv[1:] or PANELS:
-            page = browser.new_page(viewport=SIZE, color_scheme="light")
+            page = browser.new_page(viewport=SIZE, color_scheme="light", reduced_motion="reduce")
             page.goto(f"{url}/playground#{panel}")
             fill: Callable[[Page], None] = import_module(f"scripts.screenshots.{panel}").fill
             fill(page)
