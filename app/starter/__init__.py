@@ -1,4 +1,4 @@
-"""Small checkpoints for a server that needs no model hub, built on first use from fixed seeds. Untrained."""
+"""Small checkpoints with random weights, built from fixed seeds, for tests and as what trained ones are compared with."""
 
 import tempfile
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 UNTRAINED = "untrained"
-"""Folder of the built checkpoints under the models folder; `starter.toml` names them `untrained/<family>`."""
+"""Folder of the built checkpoints under the models folder; `tests/untrained.toml` names them `untrained/<family>`."""
 
 BUILDERS = {
     "colqwen2.5": "app.starter.visual:build_colqwen2_5",

@@ -47,7 +47,6 @@ def serving() -> Iterator[str]:
         shutil.copytree(ROOT / "models" / "starter", models / "starter")
         settings = {"MODELS_FILE": str(ROOT / "starter.toml"), "MODELS_DIR": str(models), "PORT": "0"}
         environment = os.environ | settings
-        subprocess.run([sys.executable, "-m", "app", "starter"], cwd=ROOT, env=environment, check=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
         )
