@@ -1,4 +1,4 @@
-"""Small checkpoints with random weights, built from fixed seeds, for tests and as what trained ones are compared with."""
+"""Small checkpoints with random weights, built from fixed seeds: for tests, and to hold trained ones against."""
 
 import tempfile
 from collections.abc import Callable
