@@ -80,10 +80,12 @@ def test_a_model_is_loaded_looked_at_and_unloaded(open_panel: OpenPanel) -> None
 
 
 def test_what_another_client_loads_is_seen(open_panel: OpenPanel, playground_server: Server) -> None:
-    page = open_panel("models")
-    dinov3 = model(page, "dinov3-starter")
-    expect(dinov3.locator(".state")).to_contain_text("unloaded")
     with playground_server.client() as client:
+        # Other tests may have loaded it.
+        client.post("/models/dinov3-starter/unload").raise_for_status()
+        page = open_panel("models")
+        dinov3 = model(page, "dinov3-starter")
+        expect(dinov3.locator(".state")).to_contain_text("unloaded")
         client.post("/models/dinov3-starter/load").raise_for_status()
         expect(dinov3.locator(".state")).to_contain_text("ready", timeout=30_000)
         client.post("/models/dinov3-starter/unload").raise_for_status()
