@@ -47,6 +47,12 @@ def start(page: Page) -> None:
     page.get_by_role("button", name="Start training").click()
 
 
+def unload(server: Server, name: str) -> None:
+    """Other tests may have loaded it."""
+    with server.client() as client:
+        client.post(f"/models/{name}/unload").raise_for_status()
+
+
 def jobs_named(server: Server, name: str) -> list[str]:
     with server.client() as client:
         return [job["id"] for job in client.get("/training-jobs").json()["data"] if job["model_name"] == name]
@@ -58,7 +64,8 @@ def test_random_weights_are_called_so(context: BrowserContext, server: Server) -
     expect(page.get_by_role("article").first).to_contain_text("Random weights")
 
 
-def test_a_model_is_loaded_looked_at_and_unloaded(open_panel: OpenPanel) -> None:
+def test_a_model_is_loaded_looked_at_and_unloaded(open_panel: OpenPanel, playground_server: Server) -> None:
+    unload(playground_server, "bge-m3-starter")
     page = open_panel("models")
     expect(model(page, "e5-starter").get_by_text("Random weights")).to_be_hidden()
     bge = model(page, "bge-m3-starter")
@@ -80,12 +87,11 @@ def test_a_model_is_loaded_looked_at_and_unloaded(open_panel: OpenPanel) -> None
 
 
 def test_what_another_client_loads_is_seen(open_panel: OpenPanel, playground_server: Server) -> None:
+    unload(playground_server, "dinov3-starter")
+    page = open_panel("models")
+    dinov3 = model(page, "dinov3-starter")
+    expect(dinov3.locator(".state")).to_contain_text("unloaded")
     with playground_server.client() as client:
-        # Other tests may have loaded it.
-        client.post("/models/dinov3-starter/unload").raise_for_status()
-        page = open_panel("models")
-        dinov3 = model(page, "dinov3-starter")
-        expect(dinov3.locator(".state")).to_contain_text("unloaded")
         client.post("/models/dinov3-starter/load").raise_for_status()
         expect(dinov3.locator(".state")).to_contain_text("ready", timeout=30_000)
         client.post("/models/dinov3-starter/unload").raise_for_status()
