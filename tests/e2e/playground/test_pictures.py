@@ -146,14 +146,17 @@ def test_patches_on_one_side_of_the_first_component_have_components_of_their_own
     kept = np.flatnonzero(first > 0)
     coordinates, shares = components(rows[kept])
     expect(panel.get_by_text("Red, green and blue")).to_contain_text(f"and {100 * shares[2]:.0f} % of")
+    of_first = first[: GRID[0] * GRID[1]] > 0
     move(panel, "First", 0, 0)
-    top, bottom = first[index(0, 0)] > 0, first[index(0, 20)] > 0
-    assert top != bottom
-    for row, is_kept in ((0, top), (20, bottom)):
-        if row:
-            move(panel, "First", -1, row)
-        if is_kept:
-            expected = coordinates[np.searchsorted(kept, index(0, row))]
+    column = row = 0
+    for place in (int(np.flatnonzero(of_first)[0]), int(np.flatnonzero(~of_first)[0])):
+        steps = place % GRID[0] - column, place // GRID[0] - row
+        for n, (forward, back) in zip(steps, (("ArrowRight", "ArrowLeft"), ("ArrowDown", "ArrowUp")), strict=True):
+            for _ in range(abs(n)):
+                canvas(panel, "First").press(forward if n > 0 else back)
+        column, row = column + steps[0], row + steps[1]
+        if of_first[place]:
+            expected = coordinates[np.searchsorted(kept, place)]
             assert shown(read(panel, "First")) == pytest.approx(expected, abs=0.006)
         else:
             assert read(panel, "First").endswith("left out")
