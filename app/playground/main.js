@@ -38,16 +38,29 @@ async function open() {
   document.title = `${PANELS[names[at]][0]} - Manyvec playground`;
   if (mounted.has(at)) return;
   mounted.add(at);
-  const { mount } = await PANELS[names[at]][1]();
+  const { mount } = await PANELS[names[at]][1]().catch(() => ({ mount: () => notLoaded(at) }));
+  panels[at].replaceChildren();
   mount(panels[at]);
+}
+
+/** Its module did not come. */
+function notLoaded(at) {
+  mounted.delete(at);
+  panels[at].append(
+    element("p", { role: "alert", class: "error" }, "This panel could not be loaded. Is the server still running?"),
+    element("button", { type: "button", on: { click: open } }, "Try again"));
 }
 
 const keyForm = document.getElementById("key");
 keyForm.key.value = apiKey.get();
+const keySaid = element("small", { role: "alert", class: "error-text" });
+keyForm.append(keySaid);
 const takeKey = () => {
   if (keyForm.key.value === apiKey.get()) return;
   apiKey.set(keyForm.key.value);
   keyForm.classList.remove("wanted");
+  keyForm.key.removeAttribute("aria-invalid");
+  keySaid.textContent = "";
   models.refresh().catch(() => {});
 };
 keyForm.addEventListener("submit", (event) => {
@@ -55,7 +68,11 @@ keyForm.addEventListener("submit", (event) => {
   takeKey();
 });
 keyForm.key.addEventListener("change", takeKey);
-document.addEventListener("key-wanted", () => keyForm.classList.add("wanted"));
+document.addEventListener("key-wanted", () => {
+  keyForm.classList.add("wanted");
+  keyForm.key.setAttribute("aria-invalid", "true");
+  keySaid.textContent = apiKey.get() ? "This key is wrong." : "This server wants a key.";
+});
 
 addEventListener("hashchange", open);
 open();

@@ -44,7 +44,7 @@ export function address(call) {
 
 /** What fetch() takes beside the address. */
 export function request(call, key = "") {
-  const headers = { ...call.headers, ...(key && { "X-API-Key": key }) };
+  const headers = { ...call.headers, ...(key && { "X-API-Key": asUtf8(key) }) };
   if (call.form) {
     const body = new FormData();
     for (const [name, value] of call.form) {
@@ -56,3 +56,6 @@ export function request(call, key = "") {
   if (call.json === undefined) return { method: call.method, headers };
   return { method: call.method, headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(call.json) };
 }
+
+/** Header values are bytes in the browser: the server expects those of UTF-8. */
+const asUtf8 = (text) => String.fromCharCode(...new TextEncoder().encode(text));

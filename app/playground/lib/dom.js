@@ -41,6 +41,12 @@ export function roving(container, items, { onMove = () => {} } = {}) {
   container.addEventListener("keydown", (event) => {
     const at = items.indexOf(document.activeElement);
     if (at < 0) return;
+    // Links answer to Enter alone, tabs to the space bar too.
+    if (event.key === " " && items[at].matches("a")) {
+      event.preventDefault();
+      items[at].click();
+      return;
+    }
     const steps = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: -1 };
     if (!(event.key in steps)) return;
     event.preventDefault();

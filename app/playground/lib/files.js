@@ -57,6 +57,7 @@ export async function exampleFile(name) {
  */
 export async function* pagesOf(file, { signal, maxSide = null } = {}) {
   const bitmap = file.type.startsWith("image/") ? await createImageBitmap(file).catch(() => null) : null;
+  signal?.throwIfAborted();
   if (bitmap) {
     const { width, height } = bitmap;
     bitmap.close();

@@ -2,6 +2,7 @@
 
 import { sendForJson } from "./api.js";
 import { jsonCall } from "./call.js";
+import { models } from "./models.js";
 
 export const queryCall = (text, model) => jsonCall("embed/queries", { queries: [text], model, encoding_format: "base64" });
 
@@ -11,6 +12,8 @@ export const queryCall = (text, model) => jsonCall("embed/queries", { queries: [
  */
 export function queryEmbedder(status) {
   const kept = new Map();
+  // A model that is trained again keeps its name.
+  models.addEventListener("change", () => kept.clear());
   let turn = 0;
 
   async function embed(text, model) {

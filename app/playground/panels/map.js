@@ -14,7 +14,7 @@ export function mount(panel) {
   const curl = snippet();
   const bar = progressBar("Embedding", () => embedding.abort());
   const result = mapResult();
-  const sources = { texts: mapTexts(), pages: mapPages({ onChange: outdated }) };
+  const sources = { texts: mapTexts({ onChange: outdated }), pages: mapPages({ onChange: outdated }) };
   const kind = choice("What to embed", [["texts", "Texts"], ["pages", "Pages and pictures"]], change);
   const form = element("form", { class: "card", on: { submit: (event) => {
     event.preventDefault();

@@ -27,7 +27,7 @@ export function mapPages({ onChange }) {
   const reading = status();
   const count = element("p", { class: "hint", role: "status" });
   const problems = element("ul", { class: "error", hidden: true });
-  const model = modelSelect(["image:multi_vector"], { prefer: ({ family }) => family === "dinov3" });
+  const model = modelSelect(["image:multi_vector"], { onChange, prefer: ({ family }) => family === "dinov3" });
   const reader = pageReader({ status: reading, onPage: add, onFailed: (name, message) => {
     problems.append(element("li", {}, `${name}: ${message}`));
     problems.hidden = false;
@@ -42,11 +42,17 @@ export function mapPages({ onChange }) {
   const answers = keptAnswers(ask, { size: AT_ONCE });
 
   async function add(page) {
+    const { name, size, lastModified } = page.file;
+    const same = JSON.stringify([name, size, lastModified, page.number]);
+    if ([...pages.values()].some((other) => other.same === same)) {
+      URL.revokeObjectURL(page.url);
+      return;
+    }
     const url = await thumbnailUrl(page);
     // From here on it is a name, which no other page has.
     URL.revokeObjectURL(page.url);
     const groupName = page.nPages > 1 ? page.file.name : "single";
-    pages.set(page.url, { page, point: { key: page.url, label: page.name.replace(/^.*\//, ""), groupName, url } });
+    pages.set(page.url, { page, same, point: { key: page.url, label: page.name.replace(/^.*\//, ""), groupName, url } });
     told();
   }
 

@@ -36,6 +36,10 @@ export function mapResult() {
     element("details", { class: "card" }, element("summary", {}, "As a table"),
       element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Points of the map" }, table)));
 
+  /** What there is nothing of when a projection fails. */
+  const drawn = [said, plane.node, ...[...node.children].slice(1)];
+  let turn = 0;
+
   async function show(newPoints, newRows) {
     const names = [...new Set(newPoints.map(({ groupName }) => groupName))];
     points = newPoints.map((point) => ({ ...point, group: names.indexOf(point.groupName) }));
@@ -45,14 +49,24 @@ export function mapResult() {
   }
 
   async function draw() {
+    turn += 1;
+    const mine = turn;
     const found = await projecting.run(view.value === "pca" ? "" : "Computing t-SNE ...", project);
+    if (mine !== turn) return;
     node.hidden = false;
+    for (const part of drawn) part.hidden = !found;
     if (!found) return;
     plane.show(points, found.coordinates);
     said.textContent = `${meaning(found)} Of each point's ${neighbours[0].length} nearest neighbours, `
       + `${percent(keptShare(neighbours, found.coordinates))} are the nearest here too.`;
     fillTable(found.coordinates);
     choose(chosen);
+  }
+
+  function hide() {
+    turn += 1;
+    projecting.abort();
+    node.hidden = true;
   }
 
   async function project(signal) {
@@ -87,7 +101,7 @@ export function mapResult() {
           element("td", {}, points[best.row].label), element("td", { class: "number" }, best.cosine.toFixed(3)));
       })));
   }
-  return { node, show, hide: () => { node.hidden = true; } };
+  return { node, show, hide };
 }
 
 const meaning = ({ shares }) => (shares

@@ -54,11 +54,11 @@ The kernel loads a device driver.
 Type the command in the shell.
 `;
 
-/** `points()` are [{label, groupName}], `rows(points, {signal, onProgress})` their vectors, `calls(points)` how to get them. */
-export function mapTexts() {
+/** `onChange()` is called when another model is chosen. `points()` are [{label, groupName}], `rows(points, {signal, onProgress})` their vectors, `calls(points)` how to get them. */
+export function mapTexts({ onChange }) {
   const input = element("textarea", { rows: 14, spellcheck: "false" });
   input.value = EXAMPLE;
-  const model = modelSelect(["text:dense"]);
+  const model = modelSelect(["text:dense"], { onChange });
   const node = element("div", { class: "stack tight" },
     field("Texts, a line each", input, GROUPS),
     field("Model", model));

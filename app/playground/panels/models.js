@@ -28,7 +28,7 @@ export function mount(panel) {
   /** Asks while somebody looks, often while something changes. */
   async function watch() {
     if (panel.checkVisibility() && !document.hidden) {
-      await served.refresh();
+      await Promise.all([facts.refresh(), served.refresh()]);
       // Others start jobs, too; where there can be none it has been said why.
       if (!form.node.hidden) await jobs.refresh();
     }

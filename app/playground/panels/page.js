@@ -5,11 +5,11 @@ import { formCall } from "../lib/call.js";
 import { element, field } from "../lib/dom.js";
 import { exampleFile, fileZone, pageFields, pagesOf } from "../lib/files.js";
 import { range, sum } from "../lib/heatmap.js";
-import { modelSelect } from "../lib/models.js";
+import { modelSelect, models } from "../lib/models.js";
 import { pagePicker } from "../lib/page_picker.js";
 import { pictureWithMap } from "../lib/picture.js";
 import { snippet } from "../lib/snippet.js";
-import { status } from "../lib/status.js";
+import { status, UserError } from "../lib/status.js";
 import { tokenChips } from "../lib/token_chips.js";
 
 const READS_PAGES = ["image:multi_vector", "text:multi_vector"];
@@ -27,6 +27,8 @@ export function mount(panel) {
   const picture = pictureWithMap({ label: "Similarity map over the page" });
   const picker = pagePicker((chosen) => {
     page = chosen;
+    result.hidden = true;
+    picture.show(page, null);
     match();
   });
   const chips = tokenChips((index) => showMap(index));
@@ -47,10 +49,18 @@ export function mount(panel) {
     element("p", { class: "lead" }, "Which patches of a page match a query? Each token of the query has a map of its own."),
     element("div", { class: "beside" }, form, element("div", { class: "stack" }, result, picture.node)));
 
+  // A model that is trained again keeps its name.
+  models.addEventListener("change", () => answers.clear());
+
   async function open(file) {
     turn += 1;
+    page = null;
+    matching.abort();
+    matching.show("");
     answers.clear();
     picker.clear();
+    picture.clear();
+    result.hidden = true;
     await reading.run("Reading the file ...", async (signal) => {
       for await (const each of pagesOf(file, { signal })) picker.add(each);
     });
@@ -66,8 +76,9 @@ export function mount(panel) {
     turn += 1;
     const mine = turn;
     matching.abort();
+    matching.show("");
     const call = formCall("interpret", [...pageFields(page), ["query", query.value.trim()], ["model", model.value]]);
-    const key = JSON.stringify([page.number, query.value.trim(), model.value]);
+    const key = JSON.stringify([page.url, query.value.trim(), model.value]);
     const answer = answers.get(key) ?? await ask(call);
     // Meanwhile another page, query or model may have been chosen.
     if (mine !== turn) return;
@@ -86,9 +97,11 @@ export function mount(panel) {
   }
 
   async function ask(call) {
-    if (!query.value.trim()) return undefined;
-    curl.show(call);
-    return matching.run("Matching ...", (signal) => sendForJson(call, { signal }));
+    return matching.run("Matching ...", (signal) => {
+      if (!query.value.trim()) throw new UserError("Write a query.");
+      curl.show(call);
+      return sendForJson(call, { signal });
+    });
   }
 
   function showMap(index) {

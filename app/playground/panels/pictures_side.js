@@ -16,7 +16,8 @@ export function pictureSide(title, { controls, removable, onPage, onPatch }) {
   const name = element("h3");
   const picture = pictureWithMap({
     label: `${title}: its patches`, withHotspots: false, shared: controls,
-    onPatch: (x, y) => onPatch((x + 0.5) / side.features.width, (y + 0.5) / side.features.height),
+    // While patches are being read there are none to choose.
+    onPatch: (x, y) => side.features && onPatch((x + 0.5) / side.features.width, (y + 0.5) / side.features.height),
   });
   const remove = element("button", { type: "button", hidden: true, on: { click: clear } }, `Remove the ${title.toLowerCase()}`);
   const node = element("div", { class: "stack tight", hidden: true }, name, picture.node);

@@ -167,6 +167,7 @@ export function mount(panel) {
   function clear() {
     reader.stop();
     pages.all().forEach(remove);
+    embedder.go();
     problems.clear();
     // The button that was pressed is gone.
     examples.focus();

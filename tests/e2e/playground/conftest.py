@@ -1,7 +1,7 @@
 """The playground in headless Chromium, before a real server with the starter models."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,17 +21,20 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
-def playground_server(tmp_path_factory: pytest.TempPathFactory, starter_models: Path) -> Iterator[Server]:
-    """A server with the starter models, which may train."""
+def playground_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the starter models, which may train: the models folder is its own."""
     folder = tmp_path_factory.mktemp("playground")
+    models = folder / "models"
+    shutil.copytree(REPO / "models" / "starter", models / "starter")
     with running_server(
-        folder, MODELS_FILE=str(REPO / "starter.toml"), MODELS_DIR=str(starter_models), TRAINING="true"
+        folder, MODELS_FILE=str(REPO / "starter.toml"), MODELS_DIR=str(models), TRAINING="true"
     ) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of one module: while Playwright is at work, asyncio runs nothing else in this thread."""
     if find_chromium() is None:
         pytest.skip("no Chromium here; `make setup-dev` installs it where it may, else install the package chromium")
     with sync_playwright() as playwright:
