@@ -81,6 +81,7 @@ export function mount(panel) {
   }
 
   async function read() {
+    drawing.abort();
     const how = { model: model.value, imageSize: Number(size.value) || null };
     const wanted = sides.filter(({ page }) => page);
     if (!wanted.length || !how.model) return;

@@ -36,6 +36,8 @@ export function pictureSide(title, { controls, removable, onPage, onPatch }) {
     reading.abort();
     picker.clear();
     take(null);
+    // The button that was pressed is gone; the zone for another file stands before it.
+    read.previousElementSibling?.querySelector("input").focus();
   }
 
   function take(page) {

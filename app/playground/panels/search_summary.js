@@ -10,18 +10,28 @@ export function searchSummary() {
   const best = element("p", { role: "status", class: "best" });
   const hint = element("p", { class: "hint number" }, MEANING);
   const node = element("div", { class: "summary", hidden: true }, best, hint);
+  let n = 0;
+  let compared = null;
+
+  /** Pages that came later had their scores as they came. */
+  function draw() {
+    hint.textContent = compared?.n && compared.n === n
+      ? `${MEANING} Comparing ${count(n)} took ${Math.ceil(compared.milliseconds)} ms in this browser.`
+      : MEANING;
+  }
   return {
     node,
-    best(name, n) {
-      const said = name ? `Best of ${count(n)}: ${name}` : "";
+    best(name, all) {
+      n = all;
+      draw();
+      const said = name ? `Best of ${count(all)}: ${name}` : "";
       node.hidden = !name;
       // Written only when it is another, so that a screen reader does not say it again and again.
       if (best.textContent !== said) best.textContent = said;
     },
     compared(what) {
-      hint.textContent = what?.n
-        ? `${MEANING} Comparing ${count(what.n)} took ${Math.ceil(what.milliseconds)} ms in this browser.`
-        : MEANING;
+      compared = what;
+      draw();
     },
   };
 }
