@@ -166,8 +166,9 @@ def install_chromium(venv: Environment) -> None:
     """The playground's tests need a browser; without one they are skipped."""
     if find_chromium():
         return
+    say("Installing Chromium, which the playground's tests drive")
     commands = apt_commands()
-    if not (commands and all(venv.run(" ".join(command[:2]) + " chromium", *command) for command in commands)):
+    if not (commands and all(venv.run(" ".join(command[:2]), *command) for command in commands)):
         say("  The playground's tests will be skipped: they need Chromium (Debian's package is called chromium).")
 
 

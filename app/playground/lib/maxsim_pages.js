@@ -23,10 +23,6 @@ export function maxsimPages(onScores) {
     /** `embedding` is the page's one of the answer of /embed/images with encoding_format=base64. */
     add: (model, id, embedding) => worker.postMessage({ kind: "add", model, id, embedding }),
     remove: (id) => worker.postMessage({ kind: "remove", id }),
-    clear() {
-      last += 1;
-      worker.postMessage({ kind: "clear" });
-    },
     /** `query` is one of the answer of /embed/queries with encoding_format=base64, or null to search no more. */
     search(model, query) {
       last += 1;

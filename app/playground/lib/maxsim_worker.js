@@ -1,7 +1,7 @@
 /**
  * Keeps the pages' vectors and compares queries with them, away from the page's own thread. Spoken to by maxsim_pages.js.
  *
- * Messages in: {kind: "add" | "remove" | "clear" | "search" | "maps", ...}, see the functions of these names.
+ * Messages in: {kind: "add" | "remove" | "search" | "maps", ...}, see the functions of these names.
  * Out: {kind: "scores", search, scores: [[id, score], ...], milliseconds or null} and {kind: "maps", ask, maps}.
  */
 
@@ -26,11 +26,6 @@ function add({ model, id, embedding: { embedding, image_patch_start: start, n_pa
 
 function remove({ id }) {
   for (const some of pages.values()) some.delete(id);
-}
-
-function clear() {
-  pages.clear();
-  current = null;
 }
 
 /** `query` is one of the answer of /embed/queries, or null: no more scores are wanted. */
@@ -64,5 +59,5 @@ function postScores({ search: number }, scores, milliseconds = null) {
   postMessage({ kind: "scores", search: number, scores, milliseconds });
 }
 
-const kinds = { add, remove, clear, search, maps };
+const kinds = { add, remove, search, maps };
 addEventListener("message", ({ data }) => kinds[data.kind](data));

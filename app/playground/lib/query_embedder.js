@@ -2,7 +2,7 @@
 
 import { sendForJson } from "./api.js";
 import { jsonCall } from "./call.js";
-import { models } from "./models.js";
+import { keptAnswers } from "./kept_answers.js";
 
 export const queryCall = (text, model) => jsonCall("embed/queries", { queries: [text], model, encoding_format: "base64" });
 
@@ -11,9 +11,9 @@ export const queryCall = (text, model) => jsonCall("embed/queries", { queries: [
  * or if it failed, which `status` shows; undefined if another one was asked for meanwhile.
  */
 export function queryEmbedder(status) {
-  const kept = new Map();
-  // A model that is trained again keeps its name.
-  models.addEventListener("change", () => kept.clear());
+  const answers = keptAnswers(async ([text], model, signal) => (
+    (await sendForJson(queryCall(text, model), { signal })).embeddings
+  ), { size: 1 });
   let turn = 0;
 
   async function embed(text, model) {
@@ -22,14 +22,9 @@ export function queryEmbedder(status) {
     status.abort();
     status.show("");
     if (!text || !model) return null;
-    const key = JSON.stringify([model, text]);
-    if (!kept.has(key)) {
-      const answer = await status.run("Embedding the query ...", (signal) => sendForJson(queryCall(text, model), { signal }));
-      if (mine !== turn) return undefined;
-      if (!answer) return null;
-      kept.set(key, answer.embeddings[0]);
-    }
-    return { text, model, query: kept.get(key) };
+    const found = await status.run("Embedding the query ...", (signal) => answers([text], model, { signal }));
+    if (mine !== turn) return undefined;
+    return found ? { text, model, query: found[0] } : null;
   }
   return { embed };
 }

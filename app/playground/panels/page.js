@@ -1,10 +1,10 @@
 /** A page and a query: where on the page each token of the query matches. */
 
 import { sendForJson } from "../lib/api.js";
-import { formCall } from "../lib/call.js";
 import { element, field } from "../lib/dom.js";
-import { exampleFile, fileZone, pageFields, pagesOf } from "../lib/files.js";
+import { exampleFile, fileZone, pagesOf } from "../lib/files.js";
 import { range, sum } from "../lib/heatmap.js";
+import { interpretCall, mapsOf } from "../lib/interpret.js";
 import { modelSelect, models } from "../lib/models.js";
 import { pagePicker } from "../lib/page_picker.js";
 import { pictureWithMap } from "../lib/picture.js";
@@ -77,7 +77,7 @@ export function mount(panel) {
     const mine = turn;
     matching.abort();
     matching.show("");
-    const call = formCall("interpret", [...pageFields(page), ["query", query.value.trim()], ["model", model.value]]);
+    const call = interpretCall(page, { model: model.value, text: query.value.trim() });
     const key = JSON.stringify([page.url, query.value.trim(), model.value]);
     const answer = answers.get(key) ?? await ask(call);
     // Meanwhile another page, query or model may have been chosen.
@@ -88,7 +88,7 @@ export function mount(panel) {
       return;
     }
     answers.set(key, answer);
-    maps = answer.similarity_maps.map(({ similarity_map: columns }) => rowMajor(columns));
+    maps = mapsOf(answer);
     const best = maps.map((map) => range(map).high);
     chips.show(answer.tokens, best);
     const total = best.reduce((one, other) => one + other, 0);
@@ -107,12 +107,4 @@ export function mount(panel) {
   function showMap(index) {
     picture.show(page, index === null ? sum(maps) : maps[index]);
   }
-}
-
-/** A map that comes column by column. */
-function rowMajor(columns) {
-  const [width, height] = [columns.length, columns[0].length];
-  const values = new Float32Array(width * height);
-  columns.forEach((column, x) => column.forEach((value, y) => { values[y * width + x] = value; }));
-  return { width, height, values };
 }

@@ -2,6 +2,7 @@
 
 import { element, field } from "../lib/dom.js";
 import { exampleFile, fileZone } from "../lib/files.js";
+import { interpretCall } from "../lib/interpret.js";
 import { maxsimPages } from "../lib/maxsim_pages.js";
 import { modelSelect } from "../lib/models.js";
 import { embedCall, pageEmbedder } from "../lib/page_embedder.js";
@@ -10,7 +11,7 @@ import { pageSet } from "../lib/page_set.js";
 import { queryCall, queryEmbedder } from "../lib/query_embedder.js";
 import { snippet } from "../lib/snippet.js";
 import { status } from "../lib/status.js";
-import { interpretCall, searchMatch } from "./search_match.js";
+import { searchMatch } from "./search_match.js";
 import { problemList } from "./search_problems.js";
 import { embeddingProgress } from "./search_progress.js";
 import { searchResults } from "./search_results.js";

@@ -1,18 +1,12 @@
 /** One of the pages, with the query's maps over it. */
 
 import { sendForJson } from "../lib/api.js";
-import { formCall } from "../lib/call.js";
 import { element } from "../lib/dom.js";
-import { pageFields } from "../lib/files.js";
 import { range, sum } from "../lib/heatmap.js";
+import { interpretCall, mapsOf } from "../lib/interpret.js";
 import { pictureWithMap } from "../lib/picture.js";
 import { status } from "../lib/status.js";
 import { tokenChips } from "../lib/token_chips.js";
-
-/** The call whose answer has the maps of a page. */
-export const interpretCall = (page, { model, text }) => formCall(
-  "interpret", [...pageFields(page), ["query", text], ["model", model]],
-);
 
 /**
  * `vectors` is maxsimPages(). `open(page, search)` shows the page, with maps if there is a search: {model, text,
@@ -70,7 +64,7 @@ export function searchMatch(vectors, { onClose }) {
       const call = interpretCall({ ...page, file: page.image }, search);
       const answer = await asking.run("Asking for the tokens' names ...", (signal) => sendForJson(call, { signal }));
       if (!answer) return null;
-      named.set(key, { names: answer.tokens, first: firstRow(rows, answer.similarity_maps) });
+      named.set(key, { names: answer.tokens, first: firstRow(rows, mapsOf(answer)) });
     }
     return named.get(key);
   }
@@ -94,11 +88,9 @@ export function searchMatch(vectors, { onClose }) {
 
 /** Models put rows before and behind those of the tokens; these maps of /interpret tell where the tokens' rows begin. */
 function firstRow(rows, answered) {
-  const difference = (first) => answered.reduce((total, { similarity_map: columns }, token) => {
-    const { width, values } = rows[first + token];
-    columns.forEach((column, x) => column.forEach((value, y) => { total += Math.abs(value - values[y * width + x]); }));
-    return total;
-  }, 0);
+  const difference = (first) => answered.reduce((total, { values }, token) => (
+    values.reduce((sumOfAll, value, at) => sumOfAll + Math.abs(value - rows[first + token].values[at]), total)
+  ), 0);
   const differences = Array.from({ length: rows.length - answered.length + 1 }, (_, first) => difference(first));
   return differences.indexOf(Math.min(...differences));
 }

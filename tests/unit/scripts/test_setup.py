@@ -68,3 +68,13 @@ def test_an_environment_that_was_moved_is_made_anew(tmp_path: Path) -> None:
     moved.create(sys.executable, "--without-pip")
     assert not (moved.folder / "marker").exists()
     assert str(moved.folder) in (moved.folder / "pyvenv.cfg").read_text()
+
+
+def test_without_a_browser_setup_goes_on_and_says_what_is_skipped(
+    environment: setup.Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "find_chromium", lambda: None)
+    for commands in ((), (("/bin/sh", "-c", "exit 1"),)):
+        monkeypatch.setattr(setup, "apt_commands", lambda commands=commands: commands)
+        setup.install_chromium(environment)
+        assert "tests will be skipped: they need Chromium" in capsys.readouterr().out
