@@ -50,7 +50,7 @@ function addedTo(basis, vector) {
 }
 
 /** All eigenvalues of a small symmetric matrix (rows as arrays), largest first: Jacobi's rotations, a sweep at a time. */
-export function jacobi(rows) {
+function jacobi(rows) {
   const size = rows.length;
   const matrix = rows.map((row) => Float64Array.from(row));
   const vectors = matrix.map((_, at) => Float64Array.from({ length: size }, (_unused, place) => Number(place === at)));

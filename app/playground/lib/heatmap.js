@@ -23,7 +23,7 @@ export function range({ values }) {
 }
 
 /** What the colours of a map stand for: most patches match nothing, so they begin at the median. */
-export function colorRange(map) {
+function colorRange(map) {
   const sorted = Float32Array.from(map.values).sort();
   return { low: sorted[Math.floor(sorted.length / 2)], high: sorted[sorted.length - 1] };
 }

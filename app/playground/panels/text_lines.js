@@ -3,7 +3,7 @@
 import { element, field } from "../lib/dom.js";
 
 /** The lines that are not blank, without the white space around them. */
-export const linesOf = (text) => text.split(/\r\n|\r|\n/).map((line) => line.trim()).filter(Boolean);
+const linesOf = (text) => text.split(/\r\n|\r|\n/).map((line) => line.trim()).filter(Boolean);
 
 /** A text area for lines; `value` may be a list of them. */
 export function lineArea(label, value, { hint = "A line each.", rows = 6 } = {}) {
