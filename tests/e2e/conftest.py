@@ -17,6 +17,8 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120
+INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+"""Variables that a server sees of the tests': none of them is a setting."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ def starter_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def running_server(folder: Path, **settings: str) -> Iterator[Server]:
     """Listens on a free port of this machine, logs into `folder`; no setting comes from the environment."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {
         "MODELS_FILE": str(REPO / "tests/untrained.toml"),
         "PORT": "0",

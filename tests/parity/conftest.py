@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from app.settings import REPO
+from tests.devices import DEVICES
 from tests.parity.support import MIN_COSINE, cosines
 
 ORACLE = Path(__file__).parent / "oracle"
 ORACLE_PYTHON = Path(os.environ.get("ORACLE_PYTHON", REPO / ".venv-oracle/bin/python"))
 """The environment of the reference libraries that cannot live beside the server's; `make test` sets it up."""
-
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             )
 
 
-@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])])
+@pytest.fixture(scope="session", params=DEVICES)
 def device(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from app import starter
+from app.core.errors import OutOfMemoryError
 from app.core.types import Embedding, ImageInput, Modality, Output, TextInput
 from app.families.base import Checkpoint, EmbeddingModel, LoadOptions, Prepared
 from app.families.catalog import CATALOG, load_class
 from tests.parity.visual_pictures import page
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")]
+pytestmark = pytest.mark.gpu
 
 TEXTS = ("a", "What was the revenue of the third quarter?", "the harbour grew " * 90, "日本語の表")
 SIZES = ((640, 480), (200, 900), (56, 56), (1240, 1754))
@@ -69,4 +70,22 @@ def test_a_gpu_computes_what_the_cpu_does(family: str, dtype: str, load: Callabl
             if theirs.sparse is not None and dtype == "float32":
                 assert ours.sparse is not None
                 np.testing.assert_allclose(ours.sparse.weights, theirs.sparse.weights, rtol=1e-2, atol=1e-3)
+    model.close()
+
+
+def test_a_batch_that_does_not_fit_is_told_and_the_next_one_is_computed(load: Callable[..., EmbeddingModel]) -> None:
+    """Within a share of the GPU's memory that is barely more than the model takes."""
+    model = load("e5", "cuda", "bfloat16")
+    [one] = model.encode([model.prepare_text(TextInput("a"))])
+    many = [model.prepare_text(TextInput("harbour " * 500))] * 2000
+    most = torch.cuda.memory_reserved() + (64 << 20)
+    torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties("cuda").total_memory)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            model.encode(many)
+        [again] = model.encode([model.prepare_text(TextInput("a"))])
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert one.dense is not None
+    np.testing.assert_array_equal(one.dense, again.dense)
     model.close()

@@ -23,6 +23,7 @@ from app.families.torch_model import (
     to_numpy,
     torch_dtype,
 )
+from tests.devices import DEVICES
 
 INFO = ModelInfo(dim=2, max_tokens=8, device="cpu", dtype="float32", memory_bytes=0)
 ONE = Prepared(inputs={}, n_tokens=1)
@@ -104,16 +105,7 @@ def test_arrays_are_float32() -> None:
     assert array.tolist() == [0.5, -2.0]
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")],
-        ),
-    ],
-)
+@pytest.mark.parametrize("device", DEVICES)
 class TestCopies:
     """To a device and back, in inference mode as in a model."""
 

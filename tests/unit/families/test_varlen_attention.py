@@ -22,9 +22,6 @@ from app.families.varlen_attention import (
 LENGTHS = (1, 7, 64, 2, 33)
 N_HEADS, HEAD_DIM = 4, 16
 
-gpu = pytest.mark.gpu
-no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
-
 
 def packed(device: str, dtype: torch.dtype) -> Tensor:
     """Query, key and value [n_tokens, 3, n_heads, head_dim] of the sequences behind each other."""
@@ -61,8 +58,7 @@ def test_bounds() -> None:
     assert bounds.longest == 64
 
 
-@gpu
-@no_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     ("attention", "dtype", "tolerance"),
     [
@@ -81,8 +77,7 @@ def test_on_a_gpu(attention: Callable[[], VarlenAttention | None], dtype: torch.
     assert_same(way, "cuda", dtype, tolerance)
 
 
-@gpu
-@no_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_the_chosen_one_on_a_gpu(dtype: torch.dtype) -> None:
     assert_same(choose_varlen_attention("cuda", dtype, HEAD_DIM), "cuda", dtype, 2e-2)

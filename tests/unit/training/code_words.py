@@ -47,14 +47,19 @@ def pairs() -> list[dict[str, str]]:
 
 
 def write_task(
-    folder: Path, family: str, base: Path, options: TrainingOptions, lora: LoraOptions | None = None
+    folder: Path,
+    family: str,
+    base: Path,
+    options: TrainingOptions,
+    lora: LoraOptions | None = None,
+    device: str = "cpu",
 ) -> TrainingTask:
     """A job's folder with the pairs as its dataset."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(pair) + "\n" for pair in pairs())
     (folder / DATASET_FILE).write_text(lines, encoding="utf-8")
     method = Method.FULL if lora is None else Method.LORA
-    task = TrainingTask("job", "my-model", family, base.name, base, method, "cpu", options, lora)
+    task = TrainingTask("job", "my-model", family, base.name, base, method, device, options, lora)
     task.write(folder)
     return task
 

@@ -56,8 +56,13 @@ def write_pages(folder: Path, n_pages: int = N_PAGES) -> None:
 
 
 def page_task(
-    family: str, models_dir: Path, options: TrainingOptions, lora: LoraOptions, model_name: str = "my-pages"
+    family: str,
+    models_dir: Path,
+    options: TrainingOptions,
+    lora: LoraOptions,
+    model_name: str = "my-pages",
+    device: str = "cpu",
 ) -> TrainingTask:
     """A job that trains the small checkpoint of the family under `models_dir`."""
     base = f"untrained/{family}"
-    return TrainingTask("job", model_name, family, base, models_dir / base, Method.LORA, "cpu", options, lora)
+    return TrainingTask("job", model_name, family, base, models_dir / base, Method.LORA, device, options, lora)

@@ -30,6 +30,7 @@ from app.training.pairs_split import columns, read_text_pairs, split
 from app.training.task import CHECKPOINTS, DATASET_FILE, RESULT, TrainingFailedError, TrainingTask
 from app.training.text import train_texts
 from app.training.whole import is_whole
+from tests.devices import DEVICES
 from tests.unit.training.code_words import CODE, N_CHANCE, Recorder, write_task
 
 STARTERS = {"e5": "e5-starter", "bge-m3": "bge-m3-starter"}
@@ -57,7 +58,7 @@ class Trained:
         return embed(self.task.family, resolve(self.task.model_name, None, models_dir, hub=None), text, role)
 
 
-Train = Callable[[str, str], Trained]
+Train = Callable[..., Trained]
 LORA = LoraOptions(r=8, lora_alpha=32, lora_dropout=0.0)
 METHODS = {
     "full": (TrainingOptions(epochs=4, batch_size=50, mini_batch_size=50, learning_rate=2e-3), None),
@@ -76,17 +77,17 @@ METHODS = {
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
     """Trains a starter by one of `METHODS`, once a session."""
-    done: dict[tuple[str, str], Trained] = {}
+    done: dict[tuple[str, ...], Trained] = {}
 
-    def trained(family: str, method: str) -> Trained:
-        if (family, method) not in done:
+    def trained(family: str, method: str, device: str = "cpu") -> Trained:
+        if (family, method, device) not in done:
             options, lora = METHODS[method]
-            folder = tmp_path_factory.mktemp(f"{family}-{method}")
+            folder = tmp_path_factory.mktemp(f"{family}-{method}-{device}")
             base = REPO / "models" / "starter" / STARTERS[family]
-            task, reported = write_task(folder, family, base, options, lora), Recorder()
+            task, reported = write_task(folder, family, base, options, lora, device), Recorder()
             train_texts(task, folder, reported)
-            done[family, method] = Trained(task, folder, reported)
-        return done[family, method]
+            done[family, method, device] = Trained(task, folder, reported)
+        return done[family, method, device]
 
     return trained
 
@@ -111,9 +112,10 @@ def embed(family: str, checkpoint: Checkpoint, text: str, role: Role) -> Embeddi
     ("family", "method"),
     [("e5", "full"), ("e5", "lora"), ("e5", "merged"), ("bge-m3", "full"), ("bge-m3", "lora-heads")],
 )
-def test_learns_what_its_base_cannot_know(train: Train, family: str, method: str) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_learns_what_its_base_cannot_know(train: Train, family: str, method: str, device: str) -> None:
     """22 pairs of words that were trained on in other combinations only."""
-    reported = train(family, method).reported
+    reported = train(family, method, device).reported
     before, after = reported.figures("before"), reported.figures("after")
     print(family, method, before, after)
     assert before["n_pairs"] == after["n_pairs"] == 22
@@ -127,7 +129,7 @@ def test_learns_what_its_base_cannot_know(train: Train, family: str, method: str
 @pytest.mark.parametrize(("family", "method"), [("e5", "full"), ("bge-m3", "full"), ("e5", "merged")])
 def test_equals_its_reference_library(train: Train, models_dir: Path, family: str, method: str) -> None:
     trained = train(family, method)
-    reference = SentenceTransformer(str(trained.result), device="cpu")
+    reference = SentenceTransformer(str(trained.result), device="cpu", model_kwargs={"dtype": torch.float32})
     prompt = "query: " if family == "e5" else ""
     expected = reference.encode([prompt + QUERY], normalize_embeddings=True)[0]
     found = trained.embed(models_dir, QUERY).dense

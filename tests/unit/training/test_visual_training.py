@@ -21,11 +21,12 @@ from app.families.visual_model import VisualModel
 from app.starter import visual as starters
 from app.training import page_trainer, resumable, visual
 from app.training.multi_vector_loss import late_interaction_loss
-from app.training.options import LoraOptions, TrainingOptions
+from app.training.options import LoraOptions, Method, TrainingOptions
 from app.training.page_adapter import TARGETS, write_merged
 from app.training.task import CHECKPOINTS, RESULT, TrainingFailedError, TrainingTask
 from app.training.visual import train_pages
 from app.training.whole import is_whole
+from tests.devices import DEVICES
 from tests.parity.visual_layouts import FAMILIES
 from tests.unit.training.code_words import Recorder
 from tests.unit.training.colour_pages import N_PAGES, page, page_task, write_pages
@@ -105,14 +106,16 @@ def run(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
 
 
 @pytest.fixture(scope="module")
-def trained(run: Train, models_dir: Path) -> Callable[[str], Trained]:
+def trained(run: Train, models_dir: Path) -> Callable[..., Trained]:
     """The family's small checkpoint after it has learned all pages, once a session."""
-    done: dict[str, Trained] = {}
+    done: dict[tuple[str, ...], Trained] = {}
 
-    def trained(family: str) -> Trained:
-        if family not in done:
-            done[family] = run(page_task(family, models_dir, LEARNING, LORA, f"my-{family}"), N_PAGES)
-        return done[family]
+    def trained(family: str, device: str = "cpu", method: Method = Method.LORA) -> Trained:
+        key = (family, device, method)
+        if key not in done:
+            task = page_task(family, models_dir, LEARNING, LORA, "-".join(("my", *key)), device)
+            done[key] = run(replace(task, method=method), N_PAGES)
+        return done[key]
 
     return trained
 
@@ -136,22 +139,27 @@ def least_cosine(model: VisualModel, other: VisualModel) -> float:
     return min(float((mine * others).sum(-1).min()) for mine, others in pairs)
 
 
+def assert_learned(trained: Trained) -> None:
+    """Among 220 pages: the mean nDCG of 44 queries by chance is 0.021, with a standard deviation of 0.017."""
+    before, after = trained.reported.figures("before"), trained.reported.figures("after")
+    print(trained.task.model_name, before, after)
+    assert before["n_candidates"] == N_PAGES
+    assert before["n_pairs"] == after["n_pairs"] == 44
+    assert before["ndcg@10"] < CHANCE_NDCG + 0.1
+    assert after["ndcg@10"] > CHANCE_NDCG + 0.15
+    assert after["loss"] < before["loss"] - 1
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 class TestLearning:
+    @pytest.mark.parametrize("device", DEVICES)
     def test_it_finds_pages_of_colours_that_it_never_saw_together(
-        self, family: str, trained: Callable[[str], Trained]
+        self, family: str, device: str, trained: Callable[..., Trained]
     ) -> None:
-        """Among 220 pages: the mean nDCG of 44 queries by chance is 0.021, with a standard deviation of 0.017."""
-        reported = trained(family).reported
-        before, after = reported.figures("before"), reported.figures("after")
-        assert before["n_candidates"] == N_PAGES
-        assert before["n_pairs"] == after["n_pairs"] == 44
-        assert before["ndcg@10"] < CHANCE_NDCG + 0.1
-        assert after["ndcg@10"] > CHANCE_NDCG + 0.15
-        assert after["loss"] < before["loss"] - 1
+        assert_learned(trained(family, device))
 
     def test_it_is_served_as_it_was_trained(
-        self, family: str, trained: Callable[[str], Trained], models_dir: Path
+        self, family: str, trained: Callable[..., Trained], models_dir: Path
     ) -> None:
         done = trained(family)
         served = done.serve(models_dir)
@@ -160,7 +168,7 @@ class TestLearning:
         assert least_cosine(base, served) < 0.9
 
     def test_merged_it_is_the_same(
-        self, family: str, trained: Callable[[str], Trained], models_dir: Path, tmp_path: Path
+        self, family: str, trained: Callable[..., Trained], models_dir: Path, tmp_path: Path
     ) -> None:
         done = trained(family)
         base = done.task.base_path
@@ -173,7 +181,7 @@ class TestLearning:
         assert least_cosine(serve(family, Checkpoint(tmp_path)), done.model) >= 0.9999
 
     def test_merged_into_a_base_of_several_files_it_is_the_same(
-        self, family: str, trained: Callable[[str], Trained], tmp_path: Path
+        self, family: str, trained: Callable[..., Trained], tmp_path: Path
     ) -> None:
         done = trained(family)
         base = in_two_files(done.task.base_path, tmp_path / "base")
@@ -182,7 +190,7 @@ class TestLearning:
         assert least_cosine(serve(family, Checkpoint(tmp_path / "merged")), done.model) >= 0.9999
 
     def test_the_adapter_has_the_layout_of_the_published_ones(
-        self, family: str, trained: Callable[[str], Trained]
+        self, family: str, trained: Callable[..., Trained]
     ) -> None:
         done = trained(family)
         assert is_whole(done.result)
@@ -195,6 +203,31 @@ class TestLearning:
         assert {file.name for file in done.result.iterdir()} >= {"tokenizer.json", "preprocessor_config.json"}
         assert not {"config.json", "model.safetensors", "README.md"} & {file.name for file in done.result.iterdir()}
         assert not (done.folder / CHECKPOINTS).exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", FAMILIES)
+class TestOnAGpu:
+    """In bfloat16, over the base as it is and over one in 4 bits."""
+
+    @pytest.mark.parametrize(("method", "cosine"), [(Method.LORA, 0.98), (Method.QLORA, 0.8)])
+    def test_it_is_served_as_it_was_trained(
+        self, family: str, method: Method, cosine: float, trained: Callable[..., Trained], models_dir: Path
+    ) -> None:
+        """On a CPU, in float32, over the whole base."""
+        if method is Method.QLORA:
+            pytest.importorskip("bitsandbytes")
+        done = trained(family, "cuda", method)
+        assert_learned(done)
+        found = least_cosine(done.model, done.serve(models_dir))
+        print(family, method, found)
+        assert found >= cosine
+
+    def test_qlora_leaves_the_language_model_in_4_bits(self, family: str, trained: Callable[..., Trained]) -> None:
+        quantized = pytest.importorskip("bitsandbytes").nn.Linear4bit
+        module = trained(family, "cuda", Method.QLORA).model.module
+        kinds = {type(layer) for name, layer in module.named_modules() if name.endswith("q_proj.base_layer")}
+        assert kinds == {quantized}
 
 
 def in_two_files(checkpoint: Path, folder: Path) -> Path:
@@ -262,7 +295,7 @@ class TestJobs:
 
 
 @pytest.fixture(scope="module")
-def again(run: Train, trained: Callable[[str], Trained]) -> Trained:
+def again(run: Train, trained: Callable[..., Trained]) -> Trained:
     """The adapter that was trained, trained further."""
     lora = LoraOptions(r=8, lora_alpha=32, lora_dropout=0.0)
     return run(further(trained("colqwen2.5"), lora, "again"), N_PAGES)
@@ -271,7 +304,7 @@ def again(run: Train, trained: Callable[[str], Trained]) -> Trained:
 class TestOnTopOfAnAdapter:
     """As of the published checkpoints, which are adapters."""
 
-    def test_it_begins_where_the_other_ended(self, again: Trained, trained: Callable[[str], Trained]) -> None:
+    def test_it_begins_where_the_other_ended(self, again: Trained, trained: Callable[..., Trained]) -> None:
         first = trained("colqwen2.5").reported.figures("after")
         before, after = again.reported.figures("before"), again.reported.figures("after")
         print(first, before, after)
@@ -280,7 +313,7 @@ class TestOnTopOfAnAdapter:
         assert after["ndcg@10"] > CHANCE_NDCG + 0.15
 
     def test_both_are_served_as_one_over_the_whole_base(
-        self, again: Trained, trained: Callable[[str], Trained], models_dir: Path
+        self, again: Trained, trained: Callable[..., Trained], models_dir: Path
     ) -> None:
         first, served = trained("colqwen2.5"), again.serve(models_dir)
         assert least_cosine(again.model, served) >= 0.9999
@@ -291,7 +324,7 @@ class TestOnTopOfAnAdapter:
         assert {file.name for file in again.result.iterdir()} == {file.name for file in first.result.iterdir()}
 
     def test_merged_it_is_the_same(
-        self, again: Trained, run: Train, trained: Callable[[str], Trained], models_dir: Path
+        self, again: Trained, run: Train, trained: Callable[..., Trained], models_dir: Path
     ) -> None:
         merge = again.task.lora.model_copy(update={"merge": True})
         merged = run(replace(again.task, lora=merge, model_name="again-merged"), N_PAGES)
