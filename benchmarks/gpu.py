@@ -42,13 +42,14 @@ def main() -> None:
 
 
 def measure(setting: Setting, only: str | None) -> None:
-    """Write `gpu.json`; the tiny one elsewhere, that its figures are not taken for real."""
+    """Write `gpu.json`, `gpu_texts.json` or `gpu_pages.json`; tiny ones elsewhere, lest they be taken for real."""
     folder = Path(gettempdir()) / "manyvec-benchmarks" if setting.tiny else RESULTS
     name = torch.cuda.get_device_name(setting.device) if setting.device.startswith("cuda") else "CPU"
-    report = Report("gpu", f"{name}, {setting.dtype}{', tiny' if setting.tiny else ''}", folder)
+    title = f"{name}, {setting.dtype}{', tiny' if setting.tiny else ''}"
+    report = Report(f"gpu_{only}" if only else "gpu", title, folder)
     table = report.table("Peak: products of square matrices", GOALS)
     peak = measure_peak(setting, table)
-    print(table, flush=True)
+    report.show(table)
     if only != "pages":
         measure_texts(setting, peak, report)
     if only != "texts":

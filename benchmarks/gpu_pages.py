@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers.initialization import no_init_weights
 
 from app.core.types import ImageInput
@@ -44,7 +45,7 @@ WIDTH, HEIGHT = 672, 896
 """Pixels of a page of 24 x 32 = 768 visual tokens, the most that ColQwen reads; whole windows each way."""
 TINY_WIDTH, TINY_HEIGHT = 112, 112
 PAGES_A_REQUEST = 4
-N_PAGES, TINY_PAGES = 512, 16
+N_PAGES, TINY_PAGES = 256, 16
 N_UNLIKE = 16
 """Pages that differ; the rest are the same again."""
 BOUNDARY = "a-page-follows"
@@ -88,6 +89,7 @@ def measure_pages(setting: Setting, peak: float, report: Report) -> None:
     for way, rounds in seconds.items():
         s = median(rounds)
         table.row(way=way, pages_per_s=n_pages / s, ms_a_page=1000 * s / n_pages, share_of_peak=share(useful, s, peak))
+    report.show(table)
     model.close()
 
 
@@ -112,19 +114,30 @@ def page_checkpoint(setting: Setting) -> Path:
     """The folder of the 3B model (7 GB, a few minutes to build), or of the smallest; built if it is not there yet."""
     if setting.tiny:
         return built(CACHE / "colqwen2.5-tiny", build_colqwen2_5)
-    return built(CACHE / "colqwen2.5-3b", build_3b)
+    return built(CACHE / "colqwen2.5-3b", partial(build_3b, setting.device))
 
 
-def build_3b(folder: Path) -> None:
+def build_3b(device: str, folder: Path) -> None:
     """In bfloat16, as published: 14 GB in float32 would be halved anyway when they are loaded."""
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
-        # Every weight is set right after; to draw some first would take another minute or two.
-        with no_init_weights():
-            build_colqwen2_5(folder, TEXT_3B, VISION_3B)
+        # Every weight is drawn right after, and once: on a GPU in no time.
+        with no_init_weights(), torch.device(device):
+            build_colqwen2_5(folder, TEXT_3B, VISION_3B, draw)
     finally:
         torch.set_default_dtype(usual)
+
+
+def draw(module: nn.Module, seed: int) -> None:
+    """Weights that keep the size of what goes through them; in place, on the module's device."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
+            else:
+                parameter.normal_(1, 0.1)
 
 
 def page_flops(model: ColQwen2_5Model, item: Prepared) -> int:

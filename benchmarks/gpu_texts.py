@@ -17,13 +17,15 @@ from app.families.torch_model import DTYPES
 from app.starter.text import SMALLEST, EncoderShape, build_e5
 from app.starter.vocabulary import WORDS
 from benchmarks.checkpoints import CACHE, E5_SHAPES, e5_checkpoint
+from benchmarks.gpu_queries import QUERIES, ask, measure_queries
 from benchmarks.gpu_setting import GpuServer, Setting, batches, built, share
 from benchmarks.limits import flops
 from benchmarks.report import Report, Table, interleaved, median
 from benchmarks.texts import MAX_TOKENS, PREFIX, Text, n_tokens, ragged_texts
 
 REQUEST_SIZE = 32
-N_REQUESTS = {"full": 128, "ragged": 256}
+N_REQUESTS = {"full": 64, "ragged": 128}
+N_INGESTED = 128
 TINY_REQUEST_SIZE, TINY_REQUESTS = 4, 4
 PEER_BATCHES = (32, 256)
 """sentence-transformers' default, and one that fills a GPU better."""
@@ -37,6 +39,10 @@ class TextServer(GpuServer):
         return {"items": [text.bare for text in texts], "model": "model"}
 
 
+Encode = Callable[[Sequence[Text]], Any]
+"""Texts to unit vectors, [n_texts, dim] float32."""
+
+
 def measure_texts(setting: Setting, peak: float, report: Report) -> None:
     """A table of full texts and one of ragged ones."""
     checkpoint, shape = text_checkpoint(setting)
@@ -46,7 +52,7 @@ def measure_texts(setting: Setting, peak: float, report: Report) -> None:
     with TextServer(checkpoint, setting) as server:
         for kind, make in {"full": full_texts, "ragged": ragged_texts}.items():
             texts = make(size * (TINY_REQUESTS if setting.tiny else N_REQUESTS[kind]), checkpoint)
-            requests = [texts[start : start + size] for start in range(0, len(texts), size)]
+            requests = requests_of(texts, size)
             ways: dict[str, Callable[[], object]] = {
                 "ours, over HTTP": partial(server.embed, requests, setting.connections),
                 "ours, the bare model": bare(model, texts, setting.batch_tokens),
@@ -61,7 +67,28 @@ def measure_texts(setting: Setting, peak: float, report: Report) -> None:
                 "bare model gets tokenized texts. Useful: products of linear layers and attention for real tokens.",
             )
             add_rows(table, seconds, texts, shape, peak)
+            report.show(table)
+        ingest = requests_of(ragged_texts(size * (TINY_REQUESTS if setting.tiny else N_INGESTED), checkpoint), size)
+        measure_queries(server, query_calls(server, model, peers), ingest, report)
     model.close()
+
+
+def requests_of(texts: list[Text], size: int) -> list[list[Text]]:
+    return [texts[start : start + size] for start in range(0, len(texts), size)]
+
+
+def query_calls(
+    server: TextServer, model: EmbeddingModel, peers: dict[str, Encode]
+) -> dict[str, Sequence[Callable[[], object]]]:
+    """By the way that they go, a call for each of some queries; that over HTTP first."""
+    calls: dict[str, Sequence[Callable[[], object]]] = {
+        "ours, over HTTP": [partial(ask, server.port, query) for query in QUERIES],
+        "ours, the bare model": [partial(model.encode, [model.prepare_text(TextInput(query))]) for query in QUERIES],
+    }
+    name, encode = next(iter(peers.items()), ("", None))
+    if encode:
+        calls[name] = [partial(encode, [Text(query, 0)]) for query in QUERIES]
+    return calls
 
 
 def add_rows(
@@ -108,10 +135,6 @@ def bare(model: EmbeddingModel, texts: Sequence[Text], batch_tokens: int) -> Cal
         items.sort(key=lambda item: -item.n_tokens)
     groups = list(batches(items, batch_tokens))
     return lambda: [embedding for group in groups for embedding in model.encode(group)]
-
-
-Encode = Callable[[Sequence[Text]], Any]
-"""Texts to unit vectors, [n_texts, dim] float32."""
 
 
 def sentence_transformers(checkpoint: Path, setting: Setting) -> dict[str, Encode]:

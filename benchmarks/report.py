@@ -72,6 +72,7 @@ class Report:
         self.raw: dict[str, Any] = {}
         """What the tables were made of, for the file only: seconds of every round, ..."""
         self._file = folder / f"{name}.json"
+        self._shown: list[Table] = []
         self._started = time.perf_counter()
 
     def table(self, title: str, note: str = "") -> Table:
@@ -80,8 +81,21 @@ class Report:
         self.tables.append(table)
         return table
 
+    def show(self, table: Table) -> None:
+        """Print a table that is complete and write what there is by now, in case the rest is never measured."""
+        print(f"\n{table}", flush=True)
+        self._shown.append(table)
+        self._write()
+
     def finish(self) -> Path:
-        """Print every table and write the JSON file; returns its path."""
+        """Print the tables that were not shown and write the JSON file; returns its path."""
+        self._write()
+        rest = [table for table in self.tables if table not in self._shown]
+        if rest:
+            print(f"\n## {self.title}\n\n" + "\n\n".join(map(str, rest)), flush=True)
+        return self._file
+
+    def _write(self) -> None:
         content = {
             "name": self.name,
             "title": self.title,
@@ -93,8 +107,6 @@ class Report:
         }
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        print(f"\n## {self.title}\n\n" + "\n\n".join(map(str, self.tables)), flush=True)
-        return self._file
 
 
 def interleaved(

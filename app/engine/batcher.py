@@ -56,7 +56,7 @@ class Entry:
 
 
 class Batcher:
-    """A queue between request threads (`submit`) and one worker thread (`take`)."""
+    """A queue between request threads (`submit`) and the threads of workers (`take`, `done`)."""
 
     def __init__(self, limits: BatchLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
@@ -66,6 +66,8 @@ class Batcher:
         self._closed = False
         self._n_expected = 0
         """Inputs that are being prepared and will be submitted in a moment."""
+        self._n_computing = 0
+        """Batches that are taken and not done."""
 
     @contextmanager
     def expecting(self, n_items: int) -> Iterator[None]:
@@ -83,13 +85,14 @@ class Batcher:
                 raise ShuttingDownError("The model is being unloaded; send the request again.")
             entry.submitted_at = self._clock()
             self._waiting.append(entry)
-            self._changed.notify()
+            self._changed.notify_all()
         return entry.future
 
     def take(self) -> list[Entry] | None:
-        """Wait for the next batch; None when the batcher is closed and empty.
+        """Wait for the next batch; None when the batcher is closed and empty. Whoever takes one says when it is `done`.
 
-        The entries' futures are running: they can no longer be cancelled.
+        While others are computed it is a full one: what has to wait for the device may as well wait for company. The
+        entries' futures are running: they can no longer be cancelled.
         """
         with self._changed:
             while True:
@@ -98,10 +101,19 @@ class Batcher:
                     if self._closed:
                         return None
                     self._changed.wait()
+                elif self._n_computing and not self._has_full_batch():
+                    self._changed.wait()
                 elif (wait_s := self._wait_for_company_s()) > 0:
                     self._changed.wait(wait_s)
                 elif batch := self._pop_batch():
+                    self._n_computing += 1
                     return batch
+
+    def done(self) -> None:
+        """A batch that was taken is computed."""
+        with self._changed:
+            self._n_computing -= 1
+            self._changed.notify_all()
 
     def n_waiting(self) -> int:
         """Entries that wait for a batch and whose callers do too."""
@@ -131,18 +143,20 @@ class Batcher:
     def _expect(self, n_items: int) -> None:
         with self._changed:
             self._n_expected += n_items
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _drop_cancelled(self) -> None:
         self._waiting = [entry for entry in self._waiting if not entry.future.cancelled()]
 
     def _wait_for_company_s(self) -> float:
         """Seconds left until the next batch must leave; 0 if it is full or nobody is on the way."""
-        tokens = sum(entry.prepared.n_tokens for entry in self._waiting)
-        full = tokens >= self._limits.max_batch_tokens or len(self._waiting) >= self._limits.max_batch_items
-        if full or not self._n_expected:
+        if not self._n_expected or self._has_full_batch():
             return 0.0
         return self._waiting[0].submitted_at + self._limits.max_wait_ms / 1000 - self._clock()
+
+    def _has_full_batch(self) -> bool:
+        tokens = sum(entry.prepared.n_tokens for entry in self._waiting)
+        return tokens >= self._limits.max_batch_tokens or len(self._waiting) >= self._limits.max_batch_items
 
     def _pop_batch(self) -> list[Entry]:
         chosen = select_batch(self._waiting, self._limits)

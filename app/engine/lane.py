@@ -1,7 +1,7 @@
 """Queries and bulk work of one model go through lanes of their own, so that a search never waits for an ingest.
 
-Each lane has a batcher and a worker thread. While both are at work the operating system divides the processor (the
-driver the GPU) between them, so neither starves; while one is idle the other has everything.
+Each lane has a batcher and a worker thread, or several. While both lanes are at work the operating system divides the
+processor between them, so neither starves, and a GPU computes queries first; while one is idle the other has it all.
 """
 
 import asyncio
@@ -58,13 +58,23 @@ class Lane:
     """One queue before a model, with the threads that fill and empty it. Used from one event loop."""
 
     def __init__(
-        self, name: str, model: EmbeddingModel, limits: BatchLimits, threads: Executor, metrics: LaneMetrics
+        self,
+        name: str,
+        model: EmbeddingModel,
+        limits: BatchLimits,
+        threads: Executor,
+        metrics: LaneMetrics,
+        n_workers: int = 1,
+        urgent: bool = False,
     ) -> None:
         self._batcher = Batcher(limits)
-        self._worker = ModelWorker(name, model, self._batcher, metrics)
+        self._workers = [
+            ModelWorker(f"{name}-{number}", model, self._batcher, metrics, urgent=urgent) for number in range(n_workers)
+        ]
         self._threads = threads
         self._metrics = metrics
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
 
     async def encode(
         self, n_items: int, prepare: Callable[[], Sequence[Prepared]], accepted_at: float
@@ -92,11 +102,12 @@ class Lane:
         return self._batcher.n_waiting()
 
     def is_healthy(self, stuck_after_s: float) -> bool:
-        return self._worker.is_healthy(stuck_after_s)
+        return all(worker.is_healthy(stuck_after_s) for worker in self._workers)
 
     def close(self) -> None:
         """Finish what was accepted. Blocks."""
-        self._worker.close()
+        for worker in self._workers:
+            worker.close()
 
     def _prepare(self, job: Job) -> None:
         """Prepare and queue a job's inputs."""

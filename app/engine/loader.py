@@ -4,13 +4,13 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
-from app.core.errors import ManyvecError, ModelLoadError
+from app.core.errors import ManyvecError, ModelLoadError, OutOfMemoryError
 from app.core.imports import heavy_import
 from app.core.types import ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
@@ -18,13 +18,14 @@ from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.families.adapter_files import base_key, shared_part
-from app.families.base import Checkpoint, EmbeddingModel, LoadOptions
+from app.families.base import Checkpoint, EmbeddingModel, LoadOptions, Prepared
 from app.families.catalog import load_class
 from app.families.shared_bases import SharedBases
 
 log = logging.getLogger(__name__)
 
 WARM_UP_SIDE = 64
+WARM_UP_TOKENS = 8192
 """Pixels."""
 
 BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}
@@ -84,13 +85,22 @@ class CheckpointLoader:
 def warm_up(model: EmbeddingModel) -> None:
     """Compute something small of every kind, so that no request pays for what is made at first use.
 
-    A checkpoint that loads but cannot compute fails here, too.
+    On a GPU also a large batch, for which code is compiled (`app.families.fused`). A checkpoint that loads but cannot
+    compute fails here, too.
     """
+    for item in _smallest_inputs(model):
+        model.encode([item])
+        if model.info.device.startswith("cuda"):
+            with suppress(OutOfMemoryError):
+                model.encode([item] * (WARM_UP_TOKENS // item.n_tokens))
+
+
+def _smallest_inputs(model: EmbeddingModel) -> Iterator[Prepared]:
     if outputs := frozenset(output for output in Output if model.spec.can(Modality.TEXT, output)):
-        model.encode([model.prepare_text(TextInput("warm-up", outputs=outputs))])
+        yield model.prepare_text(TextInput("warm-up", outputs=outputs))
     if outputs := frozenset(output for output in Output if model.spec.can(Modality.IMAGE, output)):
         image = Image.new("RGB", (WARM_UP_SIDE, WARM_UP_SIDE))
-        model.encode([model.prepare_image(ImageInput(b"", outputs=outputs), image)])
+        yield model.prepare_image(ImageInput(b"", outputs=outputs), image)
 
 
 @contextmanager

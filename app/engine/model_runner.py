@@ -23,6 +23,8 @@ BATCH_TOKENS_CPU, BATCH_TOKENS_GPU = 1024, 16384
 """Tokens a batch that fill the processor; more of them leave its caches (docs/decisions/0001-cpu-text-backend.md)."""
 BATCH_ITEMS_CPU, BATCH_ITEMS_GPU = 64, 512
 """So many short texts fill a batch of that many tokens."""
+BATCHES_IN_FLIGHT_CUDA = 2
+"""A GPU is given the next batch while it computes one, so that it need not wait for answers to be made of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,10 @@ class ModelRunner:
         self.model = model
         self._limits = limits
         batch = limits.batch(model.info)
-        self._queries = Lane(f"{name}-queries", model, batch, threads.queries, metrics.lane(name, "queries"))
-        self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, metrics.lane(name, "bulk"))
+        queries, bulk = metrics.lane(name, "queries"), metrics.lane(name, "bulk")
+        in_flight = BATCHES_IN_FLIGHT_CUDA if model.info.device.startswith("cuda") else 1
+        self._queries = Lane(f"{name}-queries", model, batch, threads.queries, queries, urgent=True)
+        self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, bulk, n_workers=in_flight)
         self._image_slots = asyncio.Semaphore(limits.max_prepared_images)
         self._n_items = 0
 

@@ -1,4 +1,4 @@
-"""The one thread that computes for a loaded model."""
+"""A thread that computes for a loaded model."""
 
 import logging
 import threading
@@ -24,11 +24,14 @@ class ModelWorker:
         batcher: Batcher,
         metrics: LaneMetrics,
         clock: Callable[[], float] = time.monotonic,
+        urgent: bool = False,
     ) -> None:
+        """What is `urgent` goes first on a device that can tell."""
         self._model = model
         self._batcher = batcher
         self._metrics = metrics
         self._clock = clock
+        self._urgent = urgent
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"model-{name}", daemon=True)
 
@@ -47,15 +50,20 @@ class ModelWorker:
 
     def _run(self) -> None:
         try:
-            while (batch := self._batcher.take()) is not None:
-                self._busy_since = taken_at = self._clock()
-                self._metrics.taken([entry.queue_s for entry in batch])
-                self._compute(batch, taken_at)
-                self._busy_since = None
+            with self._model.computing(urgent=self._urgent):
+                self._compute_batches()
         except BaseException:
             log.exception("worker thread %s died", self._thread.name)
         finally:
             self._batcher.abort(UnavailableError("The model stopped; try again."))
+
+    def _compute_batches(self) -> None:
+        while (batch := self._batcher.take()) is not None:
+            self._busy_since = taken_at = self._clock()
+            self._metrics.taken([entry.queue_s for entry in batch])
+            self._compute(batch, taken_at)
+            self._batcher.done()
+            self._busy_since = None
 
     def _compute(self, batch: list[Entry], taken_at: float) -> None:
         """Compute a batch; if it fails as a whole, by halves, so that a bad input fails alone."""

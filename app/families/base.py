@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -161,6 +162,10 @@ class EmbeddingModel(ABC):
         Raises `BadInputError`, also for limits that the model cannot keep.
         """
         raise UnsupportedTaskError(f"Models of the family {self.spec.name} have no patches.")
+
+    def computing(self, *, urgent: bool) -> AbstractContextManager[Any]:
+        """Around all that a thread encodes; where the device can tell, what is urgent goes first."""
+        return nullcontext()
 
     def close(self) -> None:  # noqa: B027 - most families have nothing to do here
         """Free what the model holds. It is not used afterwards."""

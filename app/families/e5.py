@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from app.core.errors import ModelLoadError
@@ -19,7 +19,7 @@ from app.families.catalog import CATALOG
 from app.families.files import read_json
 from app.families.text_encoder import TextEncoderModel, max_tokens, open_served
 from app.families.text_tokenizer import TextTokenizer
-from app.families.torch_model import to_numpy
+from app.families.torch_model import to_device, to_numpy
 
 CONTEXT_LENGTH = 512
 
@@ -44,12 +44,20 @@ class E5Model(TextEncoderModel):
         return self.prepare_tokens(PREFIXES[item.role] + item.text, item.outputs)
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        means = torch.stack([rows.mean(dim=0) for rows in self.hidden_states(batch)])
-        vectors = to_numpy(normalize(means, dim=-1))
+        vectors = to_numpy(normalize(means(self.hidden_states(batch)), dim=-1))
         return [
             Embedding(n_tokens=item.n_tokens, truncated=item.truncated, dense=vector)
             for item, vector in zip(batch, vectors, strict=True)
         ]
+
+
+def means(rows: Sequence[Tensor]) -> Tensor:
+    """Of each text over its tokens: [n_tokens_i, dim] each to [n_texts, dim]."""
+    if not rows[0].is_cuda:
+        return torch.stack([own.mean(dim=0) for own in rows])
+    # One launch in place of one a text: of short texts there are hundreds in a batch.
+    lengths = to_device(torch.tensor([len(own) for own in rows]), str(rows[0].device))
+    return torch.segment_reduce(torch.cat(list(rows)), "mean", lengths=lengths, unsafe=True)
 
 
 def require_mean_pooling(folder: Path) -> None:

@@ -56,7 +56,9 @@ class LowRankLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.base(x)
-        return y + linear(linear(x, self.down), self.up)
+        # The base may be wider than its checkpoint, with zeros behind (`qwen_vision.align_mlps`).
+        y[..., : self.out_features] += linear(linear(x[..., : self.in_features], self.down), self.up)
+        return y
 
 
 def read_adapter(folder: Path, key_mapping: Mapping[str, str], options: LoadOptions) -> dict[str, LowRank]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from app.families.base import Padding
+from app.families.cuda_graphs import GraphedForward
+from app.families.fused import add_layer_norm
 from app.families.low_rank import Adapter, LowRank, joined, memory_of, with_adapter
 from app.families.token_positions import padding_id, token_positions
 from app.families.torch_model import cat_to_device, memory_bytes
@@ -43,18 +45,19 @@ class PackedEncoder:
         self._attention = attention
         self._head_dim: int = encoder.config.hidden_size // encoder.config.num_attention_heads
         self._padding_id = padding_id(encoder.config)
+        self._graphs = self._graphed()
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Ids of each text, [n_tokens_i] int64 on the CPU, to its last hidden states, [n_tokens_i, dim] float32."""
         device = str(self._encoder.device)
         lengths = [len(ids) for ids in texts]
-        ids = cat_to_device(texts, device)
-        positions = cat_to_device([token_positions(ids, self._padding_id) for ids in texts], device)
-        hidden = self._encoder.embeddings(input_ids=ids[None], position_ids=positions[None])[0]
-        attend = self._attend_with(lengths, device)
-        for layer in self._encoder.encoder.layer:
-            hidden = self._layer(layer, hidden, attend)
-        return list(torch.split(hidden.float(), lengths))
+        positions = [token_positions(ids, self._padding_id) for ids in texts]
+        if self._graphs:
+            hidden = self._graphs(texts, positions)
+        else:
+            attend = self._attend_with(lengths, device)
+            hidden = self._forward(cat_to_device(texts, device), cat_to_device(positions, device), attend)
+        return list(torch.split(hidden, lengths))
 
     def adapted(self, adapter: Adapter) -> Self:
         """The same encoder with a LoRA adapter, over the same weights. Raises `ModelLoadError`."""
@@ -62,24 +65,49 @@ class PackedEncoder:
         adapter = _with_joined_projections(adapter)
         runner._encoder = with_adapter(self._encoder, adapter)
         runner.memory_bytes = memory_of(adapter)
+        runner._graphs = runner._graphed()
         return runner
+
+    def _forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Of packed texts, [n_tokens] each, to [n_tokens, dim] float32."""
+        hidden: Tensor = self._encoder.embeddings(input_ids=ids[None], position_ids=positions[None])[0]
+        for layer in self._encoder.encoder.layer:
+            hidden = self._layer(layer, hidden, attend)
+        return hidden.float()
+
+    def _graphed(self) -> GraphedForward | None:
+        """The same forward pass as CUDA graphs, where its attention never waits for the GPU."""
+        attention = self._attention
+        if attention is None or not attention.can_be_recorded:
+            return None
+
+        def forward(ids: Tensor, positions: Tensor, bounds: Bounds) -> Tensor:
+            return self._forward(ids, positions, _in_one_call(attention, bounds))
+
+        return GraphedForward(forward, str(self._encoder.device))
 
     def _layer(self, layer: Any, hidden: Tensor, attend: Attend) -> Tensor:
         attention = layer.attention
         parts = attention.self.query_key_value(hidden).view(len(hidden), 3, -1, self._head_dim)
         attended = attention.output.dense(attend(parts).reshape(hidden.shape))
-        hidden = attention.output.LayerNorm(attended + hidden)
+        hidden = _add_and_norm(attended, hidden, attention.output.LayerNorm)
         inner = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(hidden))
-        normalized: Tensor = layer.output.LayerNorm(layer.output.dense(inner) + hidden)
-        return normalized
+        return _add_and_norm(layer.output.dense(inner), hidden, layer.output.LayerNorm)
 
     def _attend_with(self, lengths: Sequence[int], device: str) -> Attend:
         """Self-attention within texts of these lengths."""
         attention = self._attention
         if attention is None:
             return lambda parts: torch.cat([_attend(text) for text in torch.split(parts, list(lengths))])
-        bounds = Bounds.of(lengths, device)
-        return lambda parts: attention(parts[:, 0], parts[:, 1], parts[:, 2], bounds)
+        return _in_one_call(attention, Bounds.of(lengths, device))
+
+
+def _in_one_call(attention: VarlenAttention, bounds: Bounds) -> Attend:
+    return lambda parts: attention(parts[:, 0], parts[:, 1], parts[:, 2], bounds)
+
+
+def _add_and_norm(x: Tensor, residual: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return add_layer_norm(x, residual, norm.weight, norm.bias, eps=norm.eps)
 
 
 def _attend(text: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from app.core.errors import BadInputError
 from app.core.types import ImageLimits, PatchGrid
 from app.families.base import ModelInfo, Prepared
 from app.families.pixels import patches
-from app.families.qwen_vision import fuse_rms_norms, use_varlen_attention
+from app.families.qwen_vision import align_mlps, fuse_passes, use_varlen_attention
 from app.families.shared_bases import Share
 from app.families.torch_model import cat_to_device, to_device, torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
@@ -63,6 +63,8 @@ class QwenVisualModel(VisualModel):
     @classmethod
     def simplify(cls, module: Any) -> None:
         module.visual.patch_embed = image_patch_embedding(module.visual.patch_embed.proj)
+        if module.device.type == "cuda":
+            align_mlps(module.visual)
 
     def resized_size(self, width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
         least, most = self._image_processor.size["shortest_edge"], self._most_pixels(limits)
@@ -130,7 +132,7 @@ def _positions(item: Prepared) -> Tensor:
 
 def _made_for_gpu(module: Any, info: ModelInfo, most_patches: int) -> ModelInfo:
     """Change the module in place to what a GPU computes faster; what is known of it then."""
-    fuse_rms_norms(module)
+    fuse_passes(module)
     config = module.visual.config
     head_dim = module.visual.blocks[0].attn.qkv.in_features // config.num_heads
     varlen = choose_varlen_attention(info.device, torch_dtype(info.dtype), head_dim)

@@ -2,7 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +57,12 @@ class TorchModel(EmbeddingModel):
         # Outside the except block: its traceback would keep the activations alive, and so the memory in use.
         free_cached_memory(self.info.device)
         raise OutOfMemoryError("The model has not enough memory for this input now. Send less at once or try later.")
+
+    def computing(self, *, urgent: bool) -> AbstractContextManager[Any]:
+        if not urgent or not self.info.device.startswith("cuda"):
+            return nullcontext()
+        # Kernels of a stream of higher priority begin as soon as running ones leave room, not behind all that wait.
+        return torch.cuda.stream(torch.cuda.Stream(self.info.device, priority=-1))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         del self.module

@@ -49,6 +49,8 @@ class VarlenAttention:
     name: str
     """For `ModelInfo.attention`."""
     attend: Attend
+    can_be_recorded: bool = False
+    """True if it never waits for the GPU, so that a CUDA graph can hold it."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, bounds: Bounds) -> Tensor:
         return self.attend(query, key, value, bounds)
@@ -77,7 +79,7 @@ def flash_attn_attention() -> VarlenAttention | None:
         attended: Tensor = function(query, key, value, ends, ends, longest, longest)
         return attended
 
-    return VarlenAttention("flash_attention_2", attend)
+    return VarlenAttention("flash_attention_2", attend, can_be_recorded=True)
 
 
 def torch_attention() -> VarlenAttention | None:
@@ -95,7 +97,7 @@ def torch_attention() -> VarlenAttention | None:
         attended: Tensor = varlen_attn(query, key, value, ends, ends, longest, longest)  # type: ignore[assignment]
         return attended
 
-    return VarlenAttention("varlen_attn", attend)
+    return VarlenAttention("varlen_attn", attend, can_be_recorded=True)
 
 
 def jagged_attention() -> VarlenAttention:

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.paligemma.configuration_paligemma import PaliGemmaConfig
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLConfig
@@ -87,16 +88,22 @@ COLPALI_IMAGES = {
 
 
 def build_colqwen2_5(
-    folder: Path, text: Mapping[str, Any] = QWEN_TEXT, vision: Mapping[str, Any] = QWEN2_5_VISION
+    folder: Path,
+    text: Mapping[str, Any] = QWEN_TEXT,
+    vision: Mapping[str, Any] = QWEN2_5_VISION,
+    fill: Callable[[nn.Module, int], None] = randomize,
 ) -> None:
-    """Write a checkpoint with the files of `vidore/colqwen2.5-v0.2` merged into its base, of the given shapes."""
+    """Write a checkpoint with the files of `vidore/colqwen2.5-v0.2` merged into its base, of the given shapes.
+
+    `fill` sets all weights, given the module and a seed.
+    """
     tokenizer = qwen2_tokenizer()
     config = Qwen2_5_VLConfig(
         **qwen_tokens(tokenizer),
         text_config={**text, "vocab_size": rounded(len(tokenizer))},
         vision_config=dict(vision),
     )
-    _write(folder, ColQwen2_5(config), tokenizer, seed=25, names=QWEN_NAMES)
+    _write(folder, ColQwen2_5(config), tokenizer, seed=25, names=QWEN_NAMES, fill=fill)
     write_json(folder / "preprocessor_config.json", {**QWEN_IMAGES, "processor_class": "ColQwen2_5_Processor"})
     write_card(folder, title="ColQwen2.5", original="vidore/colqwen2.5-v0.2", library="colpali")
 
@@ -164,8 +171,9 @@ def _write(
     seed: int,
     names: Mapping[str, str],
     head: str | None = None,
+    fill: Callable[[nn.Module, int], None] = randomize,
 ) -> None:
-    randomize(model, seed)
+    fill(model, seed)
     save_visual(folder, model, tokenizer, names=names, head=head)
 
 

@@ -55,11 +55,7 @@ def train_pages(task: TrainingTask, folder: Path, reporter: Reporter) -> None:
 
 
 def load_trainable(task: TrainingTask) -> VisualModel:
-    """The base, frozen, with an older adapter merged into it.
-
-    Activations are computed twice on a GPU, where those of a large model would not fit. Raises `TrainingFailedError`,
-    `ModelLoadError`.
-    """
+    """The base, frozen, with an older adapter merged into it. Raises `TrainingFailedError`, `ModelLoadError`."""
     on_gpu = task.device.startswith("cuda")
     require_trainable(task)
     options = LoadOptions(task.device, "bfloat16" if on_gpu and _has_bfloat16() else "float32")
@@ -70,10 +66,15 @@ def load_trainable(task: TrainingTask) -> VisualModel:
     if task.method is Method.QLORA:
         require_qlora(task.device)
         put_in_4_bits(model.module)
-    if on_gpu:
-        module: Any = model.module
-        module.gradient_checkpointing_enable({"use_reentrant": False})
     return model
+
+
+def recompute_activations(module: Any) -> None:
+    """Let the backward pass compute the language model's activations again: those of a large one would not fit.
+
+    To be done when the adapter is on: peft would let gradients through the vision tower as well, where nothing learns.
+    """
+    module.language_model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def require_qlora(device: str) -> None:
@@ -98,6 +99,8 @@ class PageTraining:
         self._reporter = reporter
         self._reader = reader
         self._adapted: PeftModel = add_lora(reader.model.module, task.family, lora)
+        if task.device.startswith("cuda"):
+            recompute_activations(reader.model.module)
 
     def run(self, pairs: Split) -> None:
         if newest_checkpoint(self._folder / CHECKPOINTS) is None:

@@ -35,6 +35,7 @@ def test_a_batch_keeps_the_item_limit_and_leaves_the_rest() -> None:
     for _ in range(6):
         batcher.submit(entry(1))
     assert len(batcher.take() or []) == 4
+    batcher.done()
     assert len(batcher.take() or []) == 2
 
 
@@ -166,3 +167,47 @@ def in_thread(batcher: Batcher) -> Future[list[Entry] | None]:
     taken: Future[list[Entry] | None] = Future()
     threading.Thread(target=lambda: taken.set_result(batcher.take()), daemon=True).start()
     return taken
+
+
+class TestWhileABatchIsComputed:
+    @staticmethod
+    def taking(batcher: Batcher) -> tuple[threading.Thread, list[list[Entry] | None]]:
+        taken: list[list[Entry] | None] = []
+        thread = threading.Thread(target=lambda: taken.append(batcher.take()), daemon=True)
+        thread.start()
+        return thread, taken
+
+    def test_the_next_one_is_full(self) -> None:
+        batcher = Batcher(AT_ONCE)
+        batcher.submit(entry(1))
+        batcher.take()
+        thread, taken = self.taking(batcher)
+        for _ in range(3):
+            batcher.submit(entry(30))
+        thread.join(0.1)
+        assert not taken
+        batcher.submit(entry(30))
+        thread.join(10)
+        assert [lengths(batch) for batch in taken] == [[30, 30, 30]]
+
+    def test_the_next_one_leaves_as_it_is_once_that_is_done(self) -> None:
+        batcher = Batcher(AT_ONCE)
+        batcher.submit(entry(1))
+        batcher.take()
+        thread, taken = self.taking(batcher)
+        batcher.submit(entry(2))
+        thread.join(0.1)
+        assert not taken
+        batcher.done()
+        thread.join(10)
+        assert [lengths(batch) for batch in taken] == [[2]]
+
+    def test_whoever_waits_hears_of_the_end(self) -> None:
+        batcher = Batcher(AT_ONCE)
+        batcher.submit(entry(1))
+        batcher.take()
+        thread, taken = self.taking(batcher)
+        batcher.submit(entry(2))
+        batcher.abort(UnavailableError("gone"))
+        thread.join(10)
+        assert taken == [None]

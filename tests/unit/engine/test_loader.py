@@ -4,18 +4,19 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.core.errors import ModelLoadError
+from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding, Modality, Output, TextInput
 from app.engine import loader as loader_module
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
-from app.engine.loader import CheckpointLoader, warm_up
+from app.engine.loader import WARM_UP_TOKENS, CheckpointLoader, warm_up
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import RunnerLimits
 from app.engine.registry import ModelRegistry
@@ -78,6 +79,23 @@ def test_a_model_is_warmed_up_with_everything_it_can_do(family: str) -> None:
 
     warm_up(Recording(CATALOG[family]))
     assert done == CATALOG[family].capabilities
+
+
+@pytest.mark.parametrize(("device", "full"), [("cpu", False), ("cuda:0", True)])
+def test_on_a_gpu_a_large_batch_warms_up_too(device: str, full: bool) -> None:
+    sizes = []
+
+    class Full(FakeModel):
+        def encode(self, batch: Sequence[Prepared]) -> list[Embedding]:
+            sizes.append(sum(item.n_tokens for item in batch))
+            if len(batch) > 1:
+                raise OutOfMemoryError("A small GPU has no room for it, which is no reason not to load.")
+            return super().encode(batch)
+
+    model = Full(CATALOG["e5"])
+    model.info = replace(model.info, device=device)
+    warm_up(model)
+    assert (sizes[-1] > WARM_UP_TOKENS // 2) == full
 
 
 def test_a_model_that_cannot_compute_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:

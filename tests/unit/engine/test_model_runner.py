@@ -165,5 +165,5 @@ async def test_a_long_list_of_queries_is_bulk_work() -> None:
 async def queued(r: ModelRunner, n: int) -> None:
     """Until n entries are with the batcher or its worker."""
     lane = r._queries
-    while len(lane._batcher._waiting) + (lane._worker._busy_since is not None) < n:  # noqa: ASYNC110 - bounded by the test's timeout
+    while len(lane._batcher._waiting) + any(worker._busy_since for worker in lane._workers) < n:  # noqa: ASYNC110 - bounded by the test's timeout
         await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """Every family on a GPU beside itself on the CPU: `python -m pytest -m gpu`. Needs no reference library."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,4 +89,31 @@ def test_a_batch_that_does_not_fit_is_told_and_the_next_one_is_computed(load: Ca
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert one.dense is not None
     np.testing.assert_array_equal(one.dense, again.dense)
+    model.close()
+
+
+def test_batches_of_many_sizes_from_two_threads_and_streams(load: Callable[..., EmbeddingModel]) -> None:
+    """Recorded as CUDA graphs, replayed, and computed without where they are too large."""
+    reference, model = load("e5"), load("e5", "cuda", "bfloat16")
+    texts = [model.prepare_text(TextInput(f"{number} " + "harbour " * (number * 37 % 300))) for number in range(120)]
+    expected = [rows(embedding) for embedding in reference.encode(texts)]
+    sizes = (1, 3, 8, 2, 30, 1, 100, 5, 1)
+    wrong: list[str] = []
+
+    def encode(urgent: bool) -> None:
+        with model.computing(urgent=urgent):
+            for turn in range(20):
+                start = turn * 7 % 20
+                batch = slice(start, start + sizes[turn % len(sizes)])
+                for ours, theirs in zip(model.encode(texts[batch]), expected[batch], strict=True):
+                    cosine = float((rows(ours) * theirs).sum())
+                    if not cosine >= MIN_COSINES["bfloat16"]:
+                        wrong.append(f"{urgent} {batch} {cosine}")
+
+    threads = [threading.Thread(target=encode, args=(urgent,)) for urgent in (True, False, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
     model.close()

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from app.core.types import ImageInput, TextInput
-from app.families import qwen_vl
+from app.families import qwen_vision, qwen_vl
 from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG, load_class
-from app.families.qwen_vision import FusedRmsNorm, VisionAttention, longest_sequences
+from app.families.low_rank import LowRank, with_adapter
+from app.families.qwen_vision import FusedRmsNorm, GatedMlp, VisionAttention, align_mlps, longest_sequences
 from app.families.qwen_vl import QwenVisualModel
 from app.families.varlen_attention import jagged_attention
 from app.starter.visual import build_colqwen2, build_colqwen2_5
@@ -50,11 +51,37 @@ def test_vectors_stay_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     info = qwen_vl._made_for_gpu(made.module, made.info, most_patches=4 * 768)
     assert info.attention == "sdpa+sdpa_jagged"
     kinds = {type(module) for module in made.module.modules()}
-    assert {VisionAttention, FusedRmsNorm} <= kinds
+    assert {VisionAttention, FusedRmsNorm, GatedMlp} <= kinds
     assert not any(kind.__name__.endswith(("VLRMSNorm", "Qwen2RMSNorm")) for kind in kinds)
     for batch in (pages(plain), [plain.prepare_text(TextInput(text)) for text in ("a", "revenue of Germany")]):
         for ours, theirs in zip(rows(made, batch), rows(plain, batch), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_wider_layers_compute_the_same_with_and_without_an_adapter(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if folder.name != "colqwen2.5":
+        pytest.skip("Qwen2-VL's are wide enough")
+    monkeypatch.setattr(qwen_vision, "ALIGNMENT", 48)
+    plain, wide = (load_class(CATALOG[folder.name]).load_unpacked(Checkpoint(folder), LoadOptions()) for _ in range(2))
+    align_mlps(wide.module.visual)
+    mlp = wide.module.visual.blocks[0].mlp
+    assert mlp.gate_proj.weight.shape[0] == mlp.down_proj.weight.shape[1] == 144
+    assert mlp.gate_proj.out_features == mlp.down_proj.in_features == 128
+    for model in (plain, wide):
+        before = rows(model, pages(model))
+        adapter = {f"visual.blocks.0.mlp.{name}": low_rank(getattr(mlp, name)) for name in ("gate_proj", "down_proj")}
+        model.module = with_adapter(model.module, adapter)
+        assert not np.allclose(rows(model, pages(model))[0], before[0], atol=1e-2)
+    for ours, theirs in zip(rows(wide, pages(wide)), rows(plain, pages(plain)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def low_rank(linear: torch.nn.Linear) -> LowRank:
+    random = torch.Generator().manual_seed(linear.in_features)
+    down, up = (torch.randn(shape, generator=random) for shape in ((4, linear.in_features), (linear.out_features, 4)))
+    return LowRank(down, up)
 
 
 def test_without_a_kernel_transformers_computes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,90 @@
+"""Elementwise operations that a GPU does in one pass over memory: compiled by torch where there is a compiler.
+
+One by one they take as long as the matrix products between them (docs/decisions/0008-gpu.md).
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm, silu
+
+log = logging.getLogger(__name__)
+
+FEWEST_ROWS = 4096
+"""Of fewer rows a pass takes less time than its launch, and compiled code takes longer to launch."""
+COMPILERS = ("cc", "gcc", "clang")
+"""Triton needs one of them for its launchers."""
+
+
+class Fused:
+    """A function of tensors; the first one's rows decide whether compiled code computes it."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self._function = function
+        self._compiled: Callable[..., Tensor] | None = None
+        self._may_compile = True
+
+    def __call__(self, *tensors: Tensor, **constants: float) -> Tensor:
+        if not self._suits(tensors[0]):
+            return self._function(*tensors, **constants)
+        for tensor in tensors:
+            if len(tensor) == len(tensors[0]):
+                # One code for any number of rows; all other sizes are constants, which makes it several times faster.
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        try:
+            return self._code()(*tensors, **constants)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            log.warning("torch cannot compile %s here: it runs uncompiled", self._function.__name__, exc_info=True)
+            self._may_compile = False
+            return self._function(*tensors, **constants)
+
+    def _suits(self, first: Tensor) -> bool:
+        # Not where gradients are computed: training is not what has to be fast, and that would be compiled as well.
+        large = first.is_cuda and len(first) >= FEWEST_ROWS
+        return large and self._may_compile and not torch.is_grad_enabled() and can_compile()
+
+    def _code(self) -> Callable[..., Tensor]:
+        if self._compiled is None:
+            self._compiled = torch.compile(self._function)
+        return self._compiled
+
+
+def can_compile() -> bool:
+    """True if this machine has what `torch.compile` needs for a GPU."""
+    return find_spec("triton") is not None and any(map(shutil.which, COMPILERS))
+
+
+def _add_layer_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float) -> Tensor:
+    return layer_norm(x + residual, weight.shape, weight, bias, eps)
+
+
+def _silu_product(gate: Tensor, up: Tensor) -> Tensor:
+    return silu(gate) * up
+
+
+def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    # Halves as a dimension of their own, which is only turned: compiled code then reads each number where it needs it.
+    half = heads.shape[-1] // 2
+    halves = heads.view(*heads.shape[:-1], 2, half).float()
+    cos, sin = (part.float().view(len(part), 1, 1, 2, half) for part in (cos, sin))
+    sign = 2 * torch.arange(2, device=heads.device)[:, None] - 1
+    return (halves * cos + halves.flip(-2) * (sin * sign)).view(heads.shape).to(heads.dtype)
+
+
+add_layer_norm = Fused(_add_layer_norm)
+"""x + residual, normalized over its last dimension: [n, dim], [n, dim], [dim], [dim] -> [n, dim]."""
+
+silu_product = Fused(_silu_product)
+"""silu(gate) * up, of any shape."""
+
+rotated = Fused(_rotated)
+"""Rotary positions: [n_tokens, n, n_heads, head_dim] to the same, computed in float32, rounded once.
+
+`cos` and `sin` are [n_tokens, head_dim], and their second halves equal the first.
+"""

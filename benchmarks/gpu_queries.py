@@ -1,0 +1,61 @@
+"""Single queries on a GPU: how long they take alone, and while an ingest takes all that the server has."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import orjson
+
+from benchmarks.gpu_setting import CONNECTIONS, GpuServer
+from benchmarks.latency import QUERIES
+from benchmarks.load import Address, drive
+from benchmarks.report import Report
+from benchmarks.texts import Text, n_tokens
+
+__all__ = ["QUERIES", "ask", "measure_queries"]
+
+N_TIMES = 40
+"""How often each query is asked."""
+PAUSE_S = 0.02
+
+
+def ask(port: int, query: str) -> None:
+    """One query over HTTP."""
+    body = orjson.dumps({"text": query, "is_query": True, "model": "model"})
+    drive(Address(port, "/vectorize"), [body], 1)
+
+
+def measure_queries(
+    server: GpuServer,
+    ways: Mapping[str, Sequence[Callable[[], object]]],
+    ingest: Sequence[Sequence[Text]],
+    report: Report,
+) -> None:
+    """A table; the first of `ways` is the one that is measured during the ingest as well."""
+    table = report.table("Single queries, one after the other", "Milliseconds. Tokens a second: of the ingest.")
+    for way, calls in ways.items():
+        table.row(way=way, **percentiles([milliseconds(call) for call in [*calls] * N_TIMES]))
+    tokens = sum(n_tokens([*texts]) for texts in ingest)
+    table.row(way="an ingest alone", tokens_per_s=tokens / server.embed(ingest, CONNECTIONS)[0])
+    seconds: list[float] = []
+    ingesting = threading.Thread(target=lambda: seconds.append(server.embed(ingest, CONNECTIONS)[0]))
+    ingesting.start()
+    way, calls = next(iter(ways.items()))
+    found: list[float] = []
+    while ingesting.is_alive():
+        found.append(milliseconds(calls[len(found) % len(calls)]))
+        time.sleep(PAUSE_S)
+    ingesting.join()
+    table.row(way=f"{way}, during the ingest", **percentiles(found), tokens_per_s=tokens / seconds[0])
+    report.show(table)
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - began)
+
+
+def percentiles(found: Sequence[float]) -> dict[str, float]:
+    return {"p50_ms": float(np.percentile(found, 50)), "p99_ms": float(np.percentile(found, 99))}
