@@ -37,15 +37,22 @@ class EncoderRunner(Protocol):
         """
 
 
+def runs_on_onnx(options: LoadOptions, activation: str) -> bool:
+    """True for what ONNX Runtime computes, unless another backend is asked for."""
+    can = options.device == "cpu" and options.dtype in ("float32", INT8) and activation == "gelu"
+    return can and options.backend != "torch"
+
+
 def open_encoder(encoder: Any, options: LoadOptions) -> EncoderRunner:
     """Take over the weights of transformers' `BertModel` or `XLMRobertaModel`, which is on its device.
+
+    `EncoderWeights` are enough for ONNX Runtime.
 
     On a CPU ONNX Runtime is the fastest (docs/decisions/0009-onnx-runtime.md). Raises `ModelLoadError` for a backend
     or a dtype that this encoder or device has not.
     """
     on_cpu = options.device == "cpu"
-    exportable = on_cpu and options.dtype in ("float32", INT8) and encoder.config.hidden_act == "gelu"
-    if exportable and options.backend != "torch":
+    if runs_on_onnx(options, encoder.config.hidden_act):
         # Imported only here: it takes a while, and a server with a GPU does without.
         from app.families.onnx_encoder import OnnxEncoder
 

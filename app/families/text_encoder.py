@@ -1,49 +1,24 @@
 """What E5 and BGE-M3 share: an XLM-RoBERTa or BERT encoder over texts of unequal length."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import BertModel, XLMRobertaModel
 
 from app.core.errors import ModelLoadError
 from app.core.types import Output
-from app.families.adapter_files import INT8, base_key, shared_part
+from app.families.adapter_files import base_key, shared_part
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
-from app.families.encoders import EncoderRunner, open_encoder
+from app.families.encoder_weights import read_encoder
+from app.families.encoders import EncoderRunner, open_encoder, runs_on_onnx
 from app.families.files import read_json
 from app.families.low_rank import read_adapter
 from app.families.onednn import pack_linears
-from app.families.pretrained import load_pretrained
 from app.families.shared_bases import Share
 from app.families.text_tokenizer import TextTokenizer
 from app.families.torch_model import TorchModel, memory_bytes
-
-NOT_NEEDED = r"^(pooler|lm_head|cls)\.|position_ids$"
-"""Weights that checkpoints have beside the encoder's own: heads of the pretraining, and a buffer that is computed."""
-
-
-class XLMRobertaEncoder(XLMRobertaModel):  # type: ignore[misc]
-    """XLM-RoBERTa without the pooler, which these families do not use."""
-
-    _keys_to_ignore_on_load_unexpected = (NOT_NEEDED,)
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config, add_pooling_layer=False)
-
-
-class BertEncoder(BertModel):  # type: ignore[misc]
-    """BERT without the pooler."""
-
-    _keys_to_ignore_on_load_unexpected = (NOT_NEEDED,)
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config, add_pooling_layer=False)
-
-
-ENCODERS = {"xlm-roberta": XLMRobertaEncoder, "bert": BertEncoder}
-"""By `model_type` in `config.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +107,33 @@ def open_served(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) 
 
 def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Any:
     """The checkpoint's transformer on its device, in float32 if it is to compute in int8. Raises `ModelLoadError`."""
-    config = read_json((checkpoint.base or checkpoint.path) / "config.json")
-    model_type = config.get("model_type")
+    from app.families.pretrained_encoder import load_pretrained_encoder
+
+    return load_pretrained_encoder(checkpoint, _model_type(spec, checkpoint), options)
+
+
+def _open(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> OpenEncoder:
+    config = read_json(_config_file(checkpoint))
+    if checkpoint.base is None and runs_on_onnx(options, config.get("hidden_act", "gelu")):
+        encoder: Any = read_encoder(checkpoint.path, _model_type(spec, checkpoint))
+    else:
+        encoder = load_encoder(spec, checkpoint, options)
+    # The encoder is used up: its weights go into the form in which they are computed with.
+    return OpenEncoder(encoder.config, open_encoder(encoder, options))
+
+
+def _config_file(checkpoint: Checkpoint) -> Path:
+    return (checkpoint.base or checkpoint.path) / "config.json"
+
+
+def _model_type(spec: FamilySpec, checkpoint: Checkpoint) -> str:
+    model_type: str = read_json(_config_file(checkpoint)).get("model_type")
     if model_type not in spec.model_types:
         raise ModelLoadError(
             f"A checkpoint of the family {spec.name} has model_type {' or '.join(sorted(spec.model_types))} "
             "in its config.json; this one has another."
         )
-    return load_pretrained(
-        ENCODERS[model_type],
-        checkpoint,
-        replace(options, dtype="float32") if options.dtype == INT8 else options,
-        attention="sdpa",
-        key_mapping={},
-        may_be_unexpected=NOT_NEEDED,
-    )
-
-
-def _open(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> OpenEncoder:
-    encoder = load_encoder(spec, checkpoint, options)
-    # The encoder is used up: its weights go into the form in which they are computed with.
-    return OpenEncoder(encoder.config, open_encoder(encoder, options))
+    return model_type
 
 
 def max_tokens(config: Any, context_length: int) -> int:

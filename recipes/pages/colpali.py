@@ -19,7 +19,7 @@ from app.starter.visual_tokenizers import gemma_tokenizer
 from recipes import STARTER
 from recipes.evaluate import measure
 from recipes.pages import colqwen2
-from recipes.pages.cards import card
+from recipes.pages.cards import READER_REWRITTEN, card
 from recipes.pages.curriculum import Rates, Stage, train_reader
 from recipes.pages.language_model import LARGEST_VOCABULARY, load_language_model
 from recipes.pages.reader import Reader, Typography, snippets
@@ -42,8 +42,9 @@ CARD = card(
     "vidore/colpali-v1.3",
     f"SigLIP with {DEPTH} layers of width {N_HEADS * HEAD_WIDTH}, pages of {PATCH * PATCHES_A_SIDE} x "
     f"{PATCH * PATCHES_A_SIDE} pixels, patches of {PATCH} x {PATCH}, and a language model of one layer of width "
-    f"{HIDDEN}. Its training began with the weights of colqwen2-starter, rewritten.",
+    f"{HIDDEN}.",
     SEED,
+    READER_REWRITTEN,
 )
 
 N_SAMPLE_PAGES = 24
