@@ -60,8 +60,13 @@ class ModelWorker:
     def _compute_batches(self) -> None:
         while (batch := self._batcher.take()) is not None:
             self._busy_since = taken_at = self._clock()
-            self._metrics.taken([entry.queue_s for entry in batch])
-            self._compute(batch, taken_at)
+            try:
+                self._metrics.taken([entry.queue_s for entry in batch])
+                self._compute(batch, taken_at)
+            except BaseException as error:
+                for entry in batch:
+                    entry.fail(error)
+                raise
             self._batcher.done()
             self._busy_since = None
 
@@ -76,10 +81,6 @@ class ModelWorker:
                 return
             if isinstance(error, OutOfMemoryError):
                 log.warning("out of memory on a batch of %d, splitting it", len(batch))
-        except BaseException as error:
-            for entry in batch:
-                entry.fail(error)
-            raise
         else:
             self._answer(batch, results, began, taken_at)
             return

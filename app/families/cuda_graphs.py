@@ -6,7 +6,9 @@ launch hold up those that answer (docs/decisions/0008-gpu.md).
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from app.families.cuda_streams import DEVICE_WIDE, give_back, take
 from app.families.torch_model import cat_to_device, to_device
 from app.families.varlen_attention import Bounds
 
@@ -68,69 +71,120 @@ class _Recording:
     hidden: Tensor
 
     def replay(self, ids: Tensor, positions: Tensor, cumulative: Tensor) -> Tensor:
-        """[n_tokens, dim]. Rows that belong to no text are computed with what lies there, and left out."""
+        """[n_tokens, dim] float32. Rows that belong to no text are computed with what lies there, and left out."""
         n_tokens = len(ids)
         self.ids[:n_tokens].copy_(ids)
         self.positions[:n_tokens].copy_(positions)
         self.cumulative.copy_(cumulative)
         self.graph.replay()
-        return self.hidden[:n_tokens].clone()
+        # A copy: the next replay writes into the same memory.
+        return self.hidden[:n_tokens].to(torch.float32, copy=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorder:
+    """What the graphs that are replayed on one stream share; they never run at the same time."""
+
+    stream: torch.cuda.Stream
+    """They are recorded on it: its priority becomes theirs, and cuBLAS keeps memory for it that they use."""
+    pool: Any
 
 
 class GraphedForward:
-    """Calls `forward` by graphs, each recorded at the first batch of its size on a stream."""
+    """Computes forward passes of one encoder by graphs, each recorded at the first batch of its size on a stream."""
 
-    def __init__(self, forward: Forward, device: str) -> None:
-        self._forward = forward
+    def __init__(self, device: str) -> None:
         self._device = device
-        self._recordings: dict[tuple[int, Size], _Recording] = {}
-        self._pools: dict[int, Any] = {}
-        """Memory of a stream's graphs, which never run at the same time."""
+        self._recorders: dict[int, _Recorder | None] = {}
+        """By the stream of replays; None: there are no more streams."""
+        self._recordings: dict[tuple[int, Size], _Recording | None] = {}
+        """None: the GPU's memory does not suffice for that size."""
         self._may_record = True
         # A graph's memory holds one batch: copies to it, the graph and the copy of its result are launched together.
         self._lock = threading.Lock()
+        weakref.finalize(self, _give_streams_back, self._recorders, self._recordings).atexit = False
 
-    def __call__(self, texts: Sequence[Tensor], positions: Sequence[Tensor]) -> Tensor:
-        """Ids and positions of each text on the CPU to the hidden states of all, [n_tokens, dim]."""
+    def __call__(self, forward: Forward, texts: Sequence[Tensor], positions: Sequence[Tensor]) -> Tensor:
+        """Ids and positions of each text on the CPU to the hidden states of all, [n_tokens, dim] float32.
+
+        `forward` is the same in every call. It is not kept, or an encoder and its graphs would keep each other alive.
+        """
         lengths = [len(text) for text in texts]
         ids = cat_to_device(texts, self._device)
         places = cat_to_device(positions, self._device)
         size = size_for(lengths) if self._may_record else None
-        if size is None:
-            return self._forward(ids, places, Bounds.of(lengths, self._device))
-        ends = list(accumulate(lengths))
-        ends += [ends[-1]] * (size.n_texts - len(lengths))
-        cumulative = to_device(torch.tensor([0, *ends], dtype=torch.int32), self._device)
-        with self._lock:
-            recording = self._recording(size)
-            if recording is not None:
-                return recording.replay(ids, places, cumulative)
-        return self._forward(ids, places, Bounds.of(lengths, self._device))
+        if size is not None:
+            ends = list(accumulate(lengths))
+            ends += [ends[-1]] * (size.n_texts - len(lengths))
+            cumulative = to_device(torch.tensor([0, *ends], dtype=torch.int32), self._device)
+            with self._lock:
+                recording = self._recording(forward, size)
+                if recording is not None:
+                    return recording.replay(ids, places, cumulative)
+        return forward(ids, places, Bounds.of(lengths, self._device)).float()
 
-    def _recording(self, size: Size) -> _Recording | None:
-        """The graph of that size on this thread's stream; None if none can be recorded here."""
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        if (stream, size) not in self._recordings and self._may_record:
+    def _recording(self, forward: Forward, size: Size) -> _Recording | None:
+        """The graph of that size for this thread's stream; None if none can be recorded."""
+        launching = torch.cuda.current_stream(self._device)
+        key = (launching.cuda_stream, size)
+        if key not in self._recordings and self._may_record:
             try:
-                self._recordings[stream, size] = self._record(size, stream)
+                self._recordings[key] = self._record(forward, size, launching)
             except torch.OutOfMemoryError:
-                raise
+                log.warning("no CUDA graph for %s: the GPU's memory does not suffice", size)
+                self._recordings[key] = None
             except RuntimeError:
                 log.warning("no CUDA graphs of this encoder: its kernels are launched one by one", exc_info=True)
                 self._may_record = False
-        return self._recordings.get((stream, size))
+        return self._recordings.get(key)
 
-    def _record(self, size: Size, stream: int) -> _Recording:
-        ids = torch.zeros(size.n_tokens, dtype=torch.int64, device=self._device)
-        positions = torch.zeros_like(ids)
-        cumulative = torch.full((size.n_texts + 1,), size.n_tokens, dtype=torch.int32, device=self._device)
-        cumulative[0] = 0
-        bounds = Bounds(cumulative, min(size.longest, size.n_tokens))
-        # What libraries set up at a first call cannot be recorded.
-        self._forward(ids, positions, bounds)
-        pool = self._pools.setdefault(stream, torch.cuda.graph_pool_handle())
-        graph = torch.cuda.CUDAGraph()
-        # Other threads go on launching meanwhile.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            hidden = self._forward(ids, positions, bounds)
+    def _record(self, forward: Forward, size: Size, launching: torch.cuda.Stream) -> _Recording | None:
+        recorder = self._recorder(launching)
+        if recorder is None:
+            return None
+        with DEVICE_WIDE, torch.cuda.device(recorder.stream.device):
+            ids = torch.zeros(size.n_tokens, dtype=torch.int64, device=self._device)
+            positions = torch.zeros_like(ids)
+            cumulative = torch.full((size.n_texts + 1,), size.n_tokens, dtype=torch.int32, device=self._device)
+            cumulative[0] = 0
+            bounds = Bounds(cumulative, min(size.longest, size.n_tokens))
+            # What libraries set up at a first call cannot be recorded.
+            forward(ids, positions, bounds)
+            graph = torch.cuda.CUDAGraph()
+            with _recording_into(graph, recorder):
+                hidden = forward(ids, positions, bounds)
         return _Recording(graph, ids, positions, cumulative, hidden)
+
+    def _recorder(self, launching: torch.cuda.Stream) -> _Recorder | None:
+        key = launching.cuda_stream
+        if key not in self._recorders:
+            stream = take(self._device, launching.priority)
+            recorder = _Recorder(stream, torch.cuda.graph_pool_handle()) if stream else None
+            self._recorders[key] = recorder
+        return self._recorders[key]
+
+
+@contextmanager
+def _recording_into(graph: torch.cuda.CUDAGraph, recorder: _Recorder) -> Iterator[None]:
+    """As `torch.cuda.graph`, which leaves the thread on another stream and the allocator recording when it fails."""
+    before = torch.cuda.current_stream(recorder.stream.device)
+    try:
+        # Other threads go on launching meanwhile.
+        with torch.cuda.graph(graph, pool=recorder.pool, stream=recorder.stream, capture_error_mode="thread_local"):
+            yield
+    except BaseException:
+        with suppress(Exception):
+            torch._C._cuda_endAllocateToPool(recorder.stream.device.index, recorder.pool)
+        raise
+    finally:
+        torch.cuda.set_stream(before)
+
+
+def _give_streams_back(
+    recorders: dict[int, _Recorder | None], recordings: dict[tuple[int, Size], _Recording | None]
+) -> None:
+    """Once nobody can replay the graphs: they go first."""
+    recordings.clear()
+    for recorder in recorders.values():
+        if recorder is not None:
+            give_back(recorder.stream)

@@ -5,12 +5,14 @@ One by one they take as long as the matrix products between them (docs/decisions
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, silu
+
+from app.families.cuda_streams import DEVICE_WIDE
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ class Fused:
         self._function = function
         self._compiled: Callable[..., Tensor] | None = None
         self._may_compile = True
+        self._kinds: set[Hashable] = set()
+        """Of tensors that there is code for."""
 
     def __call__(self, *tensors: Tensor, **constants: float) -> Tensor:
         if not self._suits(tensors[0]):
@@ -36,22 +40,33 @@ class Fused:
                 # One code for any number of rows; all other sizes are constants, which makes it several times faster.
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
         try:
-            return self._code()(*tensors, **constants)
-        except torch.OutOfMemoryError:
+            return self._computed(*tensors, **constants)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise
         except Exception:
             log.warning("torch cannot compile %s here: it runs uncompiled", self._function.__name__, exc_info=True)
             self._may_compile = False
             return self._function(*tensors, **constants)
 
+    def _computed(self, *tensors: Tensor, **constants: float) -> Tensor:
+        first = tensors[0]
+        kind = (first.device, first.dtype, first.shape[1:], *constants.values())
+        if kind in self._kinds:
+            return self._code()(*tensors, **constants)
+        # The first time it is compiled and timed, for which it waits for the GPU.
+        with DEVICE_WIDE:
+            result = self._code()(*tensors, **constants)
+        self._kinds.add(kind)
+        return result
+
     def _suits(self, first: Tensor) -> bool:
-        # Not where gradients are computed: training is not what has to be fast, and that would be compiled as well.
+        # Not in training, which is not what has to be fast, and whose passes have to round alike.
         large = first.is_cuda and len(first) >= FEWEST_ROWS
-        return large and self._may_compile and not torch.is_grad_enabled() and can_compile()
+        return large and self._may_compile and torch.is_inference_mode_enabled() and can_compile()
 
     def _code(self) -> Callable[..., Tensor]:
         if self._compiled is None:
-            self._compiled = torch.compile(self._function)
+            self._compiled = torch.compile(self._function, dynamic=False)
         return self._compiled
 
 

@@ -45,7 +45,8 @@ class PackedEncoder:
         self._attention = attention
         self._head_dim: int = encoder.config.hidden_size // encoder.config.num_attention_heads
         self._padding_id = padding_id(encoder.config)
-        self._graphs = self._graphed()
+        can_be_recorded = attention is not None and attention.can_be_recorded
+        self._graphs = GraphedForward(str(encoder.device)) if can_be_recorded else None
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Ids of each text, [n_tokens_i] int64 on the CPU, to its last hidden states, [n_tokens_i, dim] float32."""
@@ -53,10 +54,10 @@ class PackedEncoder:
         lengths = [len(ids) for ids in texts]
         positions = [token_positions(ids, self._padding_id) for ids in texts]
         if self._graphs:
-            hidden = self._graphs(texts, positions)
+            hidden = self._graphs(self._forward_within, texts, positions)
         else:
             attend = self._attend_with(lengths, device)
-            hidden = self._forward(cat_to_device(texts, device), cat_to_device(positions, device), attend)
+            hidden = self._forward(cat_to_device(texts, device), cat_to_device(positions, device), attend).float()
         return list(torch.split(hidden, lengths))
 
     def adapted(self, adapter: Adapter) -> Self:
@@ -65,26 +66,20 @@ class PackedEncoder:
         adapter = _with_joined_projections(adapter)
         runner._encoder = with_adapter(self._encoder, adapter)
         runner.memory_bytes = memory_of(adapter)
-        runner._graphs = runner._graphed()
+        runner._graphs = self._graphs and GraphedForward(str(self._encoder.device))
         return runner
 
     def _forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Of packed texts, [n_tokens] each, to [n_tokens, dim] float32."""
+        """Of packed texts, [n_tokens] each, to [n_tokens, dim]."""
         hidden: Tensor = self._encoder.embeddings(input_ids=ids[None], position_ids=positions[None])[0]
         for layer in self._encoder.encoder.layer:
             hidden = self._layer(layer, hidden, attend)
-        return hidden.float()
+        return hidden
 
-    def _graphed(self) -> GraphedForward | None:
-        """The same forward pass as CUDA graphs, where its attention never waits for the GPU."""
-        attention = self._attention
-        if attention is None or not attention.can_be_recorded:
-            return None
-
-        def forward(ids: Tensor, positions: Tensor, bounds: Bounds) -> Tensor:
-            return self._forward(ids, positions, _in_one_call(attention, bounds))
-
-        return GraphedForward(forward, str(self._encoder.device))
+    def _forward_within(self, ids: Tensor, positions: Tensor, bounds: Bounds) -> Tensor:
+        """The same, of texts within these bounds, by one call of attention a layer."""
+        assert self._attention is not None  # noqa: S101 - there are graphs only with one
+        return self._forward(ids, positions, _in_one_call(self._attention, bounds))
 
     def _layer(self, layer: Any, hidden: Tensor, attend: Attend) -> Tensor:
         attention = layer.attention

@@ -1,10 +1,9 @@
 """What every family that computes with PyTorch shares: dtype, attention, memory, out-of-memory errors."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding, FloatArray
 from app.families.base import EmbeddingModel, LoadOptions, ModelInfo, Prepared
+from app.families.cuda_streams import give_back, take
 from app.families.shared_bases import HasMemory, Share
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -58,11 +58,18 @@ class TorchModel(EmbeddingModel):
         free_cached_memory(self.info.device)
         raise OutOfMemoryError("The model has not enough memory for this input now. Send less at once or try later.")
 
-    def computing(self, *, urgent: bool) -> AbstractContextManager[Any]:
-        if not urgent or not self.info.device.startswith("cuda"):
-            return nullcontext()
+    @contextmanager
+    def computing(self, *, urgent: bool) -> Iterator[None]:
         # Kernels of a stream of higher priority begin as soon as running ones leave room, not behind all that wait.
-        return torch.cuda.stream(torch.cuda.Stream(self.info.device, priority=-1))  # type: ignore[no-untyped-call]
+        stream = take(self.info.device, priority=-1) if urgent and self.info.device.startswith("cuda") else None
+        if stream is None:
+            yield
+            return
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            give_back(stream)
 
     def close(self) -> None:
         del self.module

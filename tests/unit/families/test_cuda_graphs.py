@@ -1,5 +1,7 @@
 """Graphs of fixed sizes compute batches of any; what records them is faked here, `test_gpu.py` has the real ones."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -8,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.families import cuda_graphs
-from app.families.cuda_graphs import GraphedForward, Size, size_for
+from app.families import cuda_graphs, cuda_streams
+from app.families.cuda_graphs import Forward, GraphedForward, Size, size_for
 from app.families.varlen_attention import Bounds
 
 
@@ -55,66 +57,126 @@ class Replayed:
         self.result.copy_(self.compute())
 
 
-@pytest.fixture
-def graphed(monkeypatch: pytest.MonkeyPatch) -> tuple[GraphedForward, list[Size]]:
-    """A forward pass by fake graphs, and the sizes that were recorded."""
-    recorded: list[Size] = []
+class Stream:
+    """In place of a CUDA stream."""
 
-    def record(self: GraphedForward, size: Size, stream: int) -> Any:
-        recorded.append(size)
+    cuda_stream = 0
+    priority = 0
+
+
+@pytest.fixture(autouse=True)
+def no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Size]:
+    """The sizes of which fake graphs were recorded."""
+    sizes: list[Size] = []
+
+    def record(self: GraphedForward, forward: Forward, size: Size, launching: Any) -> Any:
+        sizes.append(size)
         ids, positions = torch.zeros(2, size.n_tokens, dtype=torch.int64)
         cumulative = torch.zeros(size.n_texts + 1, dtype=torch.int32)
         graph = Replayed(lambda: forward(ids, positions, Bounds(cumulative, size.longest)))
         return cuda_graphs._Recording(graph, ids, positions, cumulative, graph.result)  # type: ignore[arg-type]
 
     monkeypatch.setattr(GraphedForward, "_record", record)
-    use_no_streams(monkeypatch)
-    return GraphedForward(forward, "cpu"), recorded
-
-
-def use_no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stream:
-        cuda_stream = 0
-
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream)
+    return sizes
 
 
 def compute(graphed: GraphedForward, lengths: Sequence[int]) -> None:
     texts = [torch.arange(n) + n for n in lengths]
     positions = [torch.arange(n) for n in lengths]
     expected = forward(torch.cat(texts), torch.cat(positions), Bounds.of(lengths, "cpu"))
-    torch.testing.assert_close(graphed(texts, positions), expected, rtol=0, atol=0)
+    torch.testing.assert_close(graphed(forward, texts, positions), expected, rtol=0, atol=0)
 
 
-def test_batches_of_all_sizes_in_any_order(graphed: tuple[GraphedForward, list[Size]]) -> None:
-    forward, recorded = graphed
+def test_batches_of_all_sizes_in_any_order(recorded: list[Size]) -> None:
+    graphed = GraphedForward("cpu")
     for lengths in ([60], [3], [20, 30], [1] * 8, [61], [400, 2, 80], [5], [20000], [3] * 600, [7, 9]):
-        compute(forward, lengths)
+        compute(graphed, lengths)
     # Recorded once each, and not for what is too large.
     assert recorded == [Size(64, 1, 128), Size(64, 8, 128), Size(512, 8, 512)]
 
 
-def test_results_stay_what_they_are_when_the_graph_is_replayed(graphed: tuple[GraphedForward, list[Size]]) -> None:
-    forward, _ = graphed
-    first = forward([torch.tensor([1, 2])], [torch.tensor([0, 1])])
+def test_results_stay_what_they_are_when_the_graph_is_replayed(recorded: list[Size]) -> None:
+    graphed = GraphedForward("cpu")
+    first = graphed(forward, [torch.tensor([1, 2])], [torch.tensor([0, 1])])
     before = first.clone()
-    forward([torch.tensor([7, 8, 9])], [torch.tensor([0, 1, 2])])
+    graphed(forward, [torch.tensor([7, 8, 9])], [torch.tensor([0, 1, 2])])
     assert torch.equal(first, before)
 
 
-def test_where_nothing_can_be_recorded_kernels_are_launched(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("error", "tries", "warning"),
+    [
+        (RuntimeError("operation not permitted when stream is capturing"), 1, "one by one"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, "memory does not suffice"),
+    ],
+)
+def test_what_cannot_be_recorded_is_computed_without(
+    error: Exception, tries: int, warning: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries = []
+    """A size that the memory does not suffice for is tried once; after another error nothing is recorded any more."""
+    tried = []
 
-    def record(*_: Any) -> Any:
-        tries.append(1)
-        raise RuntimeError("operation not permitted when stream is capturing")
+    def record(self: GraphedForward, forward: Forward, size: Size, launching: Any) -> Any:
+        tried.append(size)
+        raise error
 
     monkeypatch.setattr(GraphedForward, "_record", record)
-    use_no_streams(monkeypatch)
-    graphed = GraphedForward(forward, "cpu")
-    for lengths in ([5], [3, 4], [200]):
+    graphed = GraphedForward("cpu")
+    for lengths in ([5], [6], [200], [7], [201]):
         compute(graphed, lengths)
-    assert len(tries) == 1
-    assert "one by one" in caplog.text
+    assert len(tried) == tries
+    assert warning in caplog.text
+
+
+def test_the_forward_pass_is_not_kept_alive(recorded: list[Size], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an encoder and its graphs would be on the GPU until the garbage is collected."""
+    given_back: list[object] = []
+    monkeypatch.setattr(cuda_graphs, "give_back", given_back.append)
+    recorder = cuda_graphs._Recorder(Stream(), 0)  # type: ignore[arg-type]
+
+    class Encoder:
+        def __init__(self) -> None:
+            self.graphs = GraphedForward("cpu")
+            self.graphs._recorders[0] = recorder
+
+        def forward(self, ids: Tensor, positions: Tensor, bounds: Bounds) -> Tensor:
+            return forward(ids, positions, bounds)
+
+        def __call__(self) -> None:
+            # Too large to be recorded by the fake, which does keep what it is given.
+            self.graphs(self.forward, [torch.arange(20_000)], [torch.arange(20_000)])
+
+    encoder = Encoder()
+    encoder()
+    gone = weakref.ref(encoder)
+    gc.disable()
+    try:
+        del encoder
+        assert gone() is None
+        assert given_back == [recorder.stream]
+    finally:
+        gc.enable()
+
+
+def test_a_stream_has_one_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:
+        def __init__(self, device: torch.device, priority: int) -> None:
+            self.device, self.priority = device, priority
+
+    monkeypatch.setattr(torch.cuda, "Stream", Made)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for store in ("_free", "_n_made"):
+        monkeypatch.setattr(cuda_streams, store, type(getattr(cuda_streams, store))(list if store == "_free" else None))
+    taken = [cuda_streams.take("cuda", -1) for _ in range(cuda_streams.MOST)]
+    assert len(set(map(id, taken))) == cuda_streams.MOST
+    assert cuda_streams.take("cuda:0", -1) is None
+    other_kinds = [cuda_streams.take("cuda", 0), cuda_streams.take("cuda:1", -1)]
+    assert None not in other_kinds
+    assert taken[3] is not None
+    cuda_streams.give_back(taken[3])
+    assert cuda_streams.take("cuda:0", -1) is taken[3]

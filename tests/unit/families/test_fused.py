@@ -66,7 +66,9 @@ def test_one_code_does_for_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -
 
     compile_ = torch.compile
     monkeypatch.setattr(Fused, "_suits", lambda *_: True)
-    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend=backend))
+    monkeypatch.setattr(
+        torch, "compile", lambda function, dynamic: compile_(function, backend=backend, dynamic=dynamic)
+    )
     functions = [Fused(fused._add_layer_norm), Fused(fused._silu_product), Fused(fused._rotated)]
     with torch.inference_mode():
         for n_rows in (N_ROWS, N_ROWS + 7, 2 * N_ROWS):
@@ -74,7 +76,17 @@ def test_one_code_does_for_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -
             functions[0](x, x, x[0], x[1], eps=1e-5)
             functions[1](x, x)
             functions[2](x.view(n_rows, 1, 3, 16), x[:, :16], x[:, :16])
-    assert len(compiled) == 3
+            # Another width has code of its own, in which it is a constant as well.
+            functions[1](x[:, :32], x[:, :32])
+    assert len(compiled) == 4
+    assert not any(size.is_symbol() for graph in compiled for size in symbolic_widths(graph))
+
+
+def symbolic_widths(graph: Any) -> list[Any]:
+    """Sizes of the inputs but their rows that are no numbers."""
+    inputs = [node.meta["example_value"] for node in graph.graph.nodes if node.op == "placeholder"]
+    sizes = [size for value in inputs if isinstance(value, Tensor) for size in value.shape[1:]]
+    return [size.node.expr for size in sizes if isinstance(size, torch.SymInt)]
 
 
 @pytest.fixture
@@ -83,7 +95,7 @@ def compiled_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def compiled_with(code: Callable[..., Any]) -> None:
         monkeypatch.setattr(Fused, "_suits", lambda self, first: self._may_compile)
-        monkeypatch.setattr(torch, "compile", lambda function: code)
+        monkeypatch.setattr(torch, "compile", lambda function, dynamic: code)
 
     return compiled_with
 

@@ -117,3 +117,14 @@ def test_batches_of_many_sizes_from_two_threads_and_streams(load: Callable[..., 
         thread.join()
     assert not wrong
     model.close()
+
+
+def test_a_closed_model_gives_its_memory_back_with_its_graphs(load: Callable[..., EmbeddingModel]) -> None:
+    load("e5", "cuda", "bfloat16").close()
+    before = torch.cuda.memory_reserved()
+    model = load("e5", "cuda", "bfloat16")
+    for n in (1, 5, 40):
+        model.encode([model.prepare_text(TextInput("harbour " * 20))] * n)
+    assert torch.cuda.memory_reserved() > before
+    model.close()
+    assert torch.cuda.memory_reserved() <= before

@@ -1,0 +1,36 @@
+"""CUDA streams that have one owner each, and the lock of what stops a whole GPU."""
+
+import threading
+from collections import Counter, defaultdict
+
+import torch
+
+MOST = 32
+"""torch has so many streams of one device and priority, and gives them away again when they run out."""
+
+DEVICE_WIDE = threading.RLock()
+"""Held by whoever records a graph or compiles: both wait for all work of a device, which spoils another's recording."""
+
+_Kind = tuple[int, int]
+_lock = threading.Lock()
+_free: defaultdict[_Kind, list[torch.cuda.Stream]] = defaultdict(list)
+_n_made: Counter[_Kind] = Counter()
+
+
+def take(device: str, priority: int) -> torch.cuda.Stream | None:
+    """A stream that nobody else has, until it is given back; None if there are no more. -1 goes before 0."""
+    index = torch.device(device).index
+    kind = (torch.cuda.current_device() if index is None else index, priority)
+    with _lock:
+        if _free[kind]:
+            return _free[kind].pop()
+        if _n_made[kind] == MOST:
+            return None
+        _n_made[kind] += 1
+        return torch.cuda.Stream(torch.device("cuda", kind[0]), priority=priority)  # type: ignore[no-untyped-call]
+
+
+def give_back(stream: torch.cuda.Stream) -> None:
+    """What was launched on it comes before what its next owner launches."""
+    with _lock:
+        _free[stream.device.index, stream.priority].append(stream)
