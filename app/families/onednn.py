@@ -4,11 +4,17 @@ torch itself multiplies float32 matrices on x86 with MKL, which on processors of
 their widest instructions: see docs/decisions/0007-visual-pipeline.md. The two operators are those of torch's inductor.
 """
 
+import os
 import platform
 from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+
+
+# Of every number of rows that it meets oneDNN keeps machine code: 1,024 pieces unless it is told otherwise before its
+# first, some 300 MB. Fewer cost nothing that could be measured (docs/decisions/0007-visual-pipeline.md).
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 class OneDnnLinear(nn.Module):
