@@ -11,7 +11,6 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-
 # Of every number of rows that it meets oneDNN keeps machine code: 1,024 pieces unless it is told otherwise before its
 # first, some 300 MB. Fewer cost nothing that could be measured (docs/decisions/0007-visual-pipeline.md).
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
