@@ -4,16 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import orjson
 
 from benchmarks.gpu_setting import CONNECTIONS, GpuServer
-from benchmarks.latency import QUERIES
+from benchmarks.latency import percentile
 from benchmarks.load import Address, drive
 from benchmarks.report import Report
 from benchmarks.texts import Text, n_tokens
-
-__all__ = ["QUERIES", "ask", "measure_queries"]
 
 N_TIMES = 40
 """How often each query is asked."""
@@ -58,4 +55,4 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 def percentiles(found: Sequence[float]) -> dict[str, float]:
-    return {"p50_ms": float(np.percentile(found, 50)), "p99_ms": float(np.percentile(found, 99))}
+    return {"p50_ms": percentile(found, 50), "p99_ms": percentile(found, 99)}

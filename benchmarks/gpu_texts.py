@@ -17,8 +17,9 @@ from app.families.torch_model import DTYPES
 from app.starter.text import SMALLEST, EncoderShape, build_e5
 from app.starter.vocabulary import WORDS
 from benchmarks.checkpoints import CACHE, E5_SHAPES, e5_checkpoint
-from benchmarks.gpu_queries import QUERIES, ask, measure_queries
+from benchmarks.gpu_queries import ask, measure_queries
 from benchmarks.gpu_setting import GpuServer, Setting, batches, built, share
+from benchmarks.latency import QUERIES
 from benchmarks.limits import flops
 from benchmarks.report import Report, Table, interleaved, median
 from benchmarks.texts import MAX_TOKENS, PREFIX, Text, n_tokens, ragged_texts

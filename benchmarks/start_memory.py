@@ -30,8 +30,6 @@ from benchmarks.starter_families import FAMILIES, StarterFamily
 MB = 1e6
 CONNECTIONS = 8
 HEALTH = "/health"
-SLOW = 20
-"""ColPali reads every picture at 784 x 784 pixels: it gets a twentieth of the requests."""
 
 
 def main() -> None:
@@ -102,7 +100,7 @@ def flat(report: Report, options: argparse.Namespace) -> None:
         for family in FAMILIES:
             address, bodies = family.address(port), cycle(family.requests())
             marks, seconds, sent = [], 0.0, 0
-            n = options.requests // (SLOW if family.name == "colpali" else 1)
+            n = options.requests // family.slowness
             for goal in (1, n // 10, n // 2, n):
                 seconds += drive(address, list(islice(bodies, goal - sent)), min(CONNECTIONS, goal))[0]
                 sent = goal

@@ -25,8 +25,9 @@ from app.families.shared_bases import SharedBases
 log = logging.getLogger(__name__)
 
 WARM_UP_SIDE = 64
-WARM_UP_TOKENS = 8192
 """Pixels."""
+WARM_UP_TOKENS = 8192
+"""Of the large batch: as many rows as compiled code is for, and more."""
 
 BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}
 """Of weights while they are loaded; int8 is made of float32."""

@@ -46,10 +46,8 @@ def size_for(lengths: Sequence[int]) -> Size | None:
     n_tokens, n_texts, longest = sum(lengths), len(lengths), max(lengths)
     if n_tokens > MOST.n_tokens or n_texts > MOST.n_texts or longest > MOST.longest:
         return None
-    tokens = _grown(_FEWEST.n_tokens, 2, min(n_tokens, _STEP_OF_TOKENS))
-    if n_tokens > _STEP_OF_TOKENS:
-        tokens = -(-n_tokens // _STEP_OF_TOKENS) * _STEP_OF_TOKENS
-    return Size(tokens, _grown(_FEWEST.n_texts, 8, n_texts), _grown(_FEWEST.longest, 4, longest))
+    doubled, stepped = _grown(_FEWEST.n_tokens, 2, n_tokens), -(-n_tokens // _STEP_OF_TOKENS) * _STEP_OF_TOKENS
+    return Size(min(doubled, stepped), _grown(_FEWEST.n_texts, 8, n_texts), _grown(_FEWEST.longest, 4, longest))
 
 
 def _grown(start: int, factor: int, least: int) -> int:
@@ -98,7 +96,7 @@ class GraphedForward:
         self._recorders: dict[int, _Recorder | None] = {}
         """By the stream of replays; None: there are no more streams."""
         self._recordings: dict[tuple[int, Size], _Recording | None] = {}
-        """None: the GPU's memory does not suffice for that size."""
+        """None: for that size the GPU's memory does not suffice, or there was no stream."""
         self._may_record = True
         # A graph's memory holds one batch: copies to it, the graph and the copy of its result are launched together.
         self._lock = threading.Lock()

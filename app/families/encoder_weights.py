@@ -15,7 +15,7 @@ from transformers import BertConfig, XLMRobertaConfig
 
 from app.core.errors import ModelLoadError
 from app.families.files import read_json
-from app.families.pretrained import renamed, require_complete
+from app.families.pretrained import UNREADABLE, renamed, require_complete
 
 CONFIGS: dict[str, Any] = {"bert": BertConfig, "xlm-roberta": XLMRobertaConfig}
 """By `model_type`."""
@@ -70,7 +70,7 @@ def read_encoder(folder: Path, model_type: str) -> EncoderWeights:
             encoder = EncoderWeights(config)
         weights = {renamed(name, _NAMES): weight for file in _files(folder) for name, weight in load_file(file).items()}
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelLoadError("The checkpoint cannot be read: a file is missing, broken or of another kind.") from error
+        raise ModelLoadError(UNREADABLE) from error
     expected = encoder.state_dict()
     require_complete(
         missing=expected.keys() - weights.keys(),

@@ -6,6 +6,7 @@ One by one they take as long as the matrix products between them (docs/decisions
 import logging
 import shutil
 from collections.abc import Callable, Hashable
+from functools import cache, cached_property
 from importlib.util import find_spec
 
 import torch
@@ -27,7 +28,6 @@ class Fused:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
-        self._compiled: Callable[..., Tensor] | None = None
         self._may_compile = True
         self._kinds: set[Hashable] = set()
         """Of tensors that there is code for."""
@@ -35,10 +35,6 @@ class Fused:
     def __call__(self, *tensors: Tensor, **constants: float) -> Tensor:
         if not self._suits(tensors[0]):
             return self._function(*tensors, **constants)
-        for tensor in tensors:
-            if len(tensor) == len(tensors[0]):
-                # One code for any number of rows; all other sizes are constants, which makes it several times faster.
-                torch._dynamo.maybe_mark_dynamic(tensor, 0)
         try:
             return self._computed(*tensors, **constants)
         except (torch.OutOfMemoryError, torch.AcceleratorError):
@@ -52,10 +48,14 @@ class Fused:
         first = tensors[0]
         kind = (first.device, first.dtype, first.shape[1:], *constants.values())
         if kind in self._kinds:
-            return self._code()(*tensors, **constants)
+            return self._compiled(*tensors, **constants)
+        for tensor in tensors:
+            if len(tensor) == len(first):
+                # One code for any number of rows; all other sizes are constants, which makes it several times faster.
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
         # The first time it is compiled and timed, for which it waits for the GPU.
         with DEVICE_WIDE:
-            result = self._code()(*tensors, **constants)
+            result = self._compiled(*tensors, **constants)
         self._kinds.add(kind)
         return result
 
@@ -64,12 +64,13 @@ class Fused:
         large = first.is_cuda and len(first) >= FEWEST_ROWS
         return large and self._may_compile and torch.is_inference_mode_enabled() and can_compile()
 
-    def _code(self) -> Callable[..., Tensor]:
-        if self._compiled is None:
-            self._compiled = torch.compile(self._function, dynamic=False)
-        return self._compiled
+    @cached_property
+    def _compiled(self) -> Callable[..., Tensor]:
+        # At first use: it imports half a second of torch.
+        return torch.compile(self._function, dynamic=False)
 
 
+@cache
 def can_compile() -> bool:
     """True if this machine has what `torch.compile` needs for a GPU."""
     return find_spec("triton") is not None and any(map(shutil.which, COMPILERS))
@@ -96,7 +97,7 @@ add_layer_norm = Fused(_add_layer_norm)
 """x + residual, normalized over its last dimension: [n, dim], [n, dim], [dim], [dim] -> [n, dim]."""
 
 silu_product = Fused(_silu_product)
-"""silu(gate) * up, of any shape."""
+"""silu(gate) * up: [n, width] each -> [n, width]."""
 
 rotated = Fused(_rotated)
 """Rotary positions: [n_tokens, n, n_heads, head_dim] to the same, computed in float32, rounded once.

@@ -21,6 +21,7 @@ from app.families.torch_model import torch_dtype
 # A bar for weights that take a tenth of a second says nothing; downloads keep theirs.
 logging.disable_progress_bar()
 
+UNREADABLE = "The checkpoint cannot be read: a file is missing, broken or of another kind."
 _ADAPTER_PREFIX = "base_model.model."
 
 
@@ -141,7 +142,7 @@ def _from_pretrained(loaded_class: Any, folder: Path, **arguments: Any) -> Any:
     try:
         return loaded_class.from_pretrained(str(folder), local_files_only=True, **arguments)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelLoadError("The checkpoint cannot be read: a file is missing, broken or of another kind.") from error
+        raise ModelLoadError(UNREADABLE) from error
 
 
 def _adapter_weights(folder: Path) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def test_it_is_compiled_on_a_gpu() -> None:
         x = random(N_ROWS, 48, device="cuda", dtype=torch.bfloat16)
         function = Fused(lambda a, b: a + b)
         function(x, x)
-    assert function._compiled is not None
+    assert len(function._kinds) == 1
     assert function._may_compile
 
 
