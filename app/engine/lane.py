@@ -8,12 +8,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import Executor, ThreadPoolExecutor
 
-from app.core.trace import note_phase
 from app.core.types import Embedding
-from app.engine.batcher import Batcher, BatchLimits, Entry
+from app.engine.batcher import Batcher, BatchLimits
+from app.engine.job import Job
 from app.engine.metrics import LaneMetrics
 from app.engine.model_worker import ModelWorker
 from app.families.base import EmbeddingModel, Prepared
@@ -32,26 +31,6 @@ class PrepareThreads:
         """Drop what has not begun."""
         for threads in (self.queries, self.bulk):
             threads.shutdown(wait=False, cancel_futures=True)
-
-
-class Job:
-    """Inputs of one request that are prepared together."""
-
-    def __init__(self, n_items: int, prepare: Callable[[], Sequence[Prepared]], accepted_at: float) -> None:
-        self.prepare = prepare
-        self.accepted_at = accepted_at
-        self.futures = [Future[Embedding]() for _ in range(n_items)]
-        self.entries: list[Entry] = []
-        """Once they are prepared."""
-        self.wait_s = 0.0
-        """For a thread."""
-        self.prepare_s = 0.0
-
-    def note_phases(self) -> None:
-        """Tell the request what its inputs spent their time on."""
-        note_phase("queue", self.wait_s + max(entry.queue_s for entry in self.entries))
-        note_phase("prepare", self.prepare_s)
-        note_phase("model", max(entry.model_s for entry in self.entries))
 
 
 class Lane:
@@ -84,16 +63,14 @@ class Lane:
         Cancelling the call drops what has not been computed yet. `accepted_at`: when the inputs came, by
         `time.monotonic`.
         """
-        job = Job(n_items, prepare, accepted_at)
-        in_request = copy_context().run
+        job = Job(n_items, accepted_at)
+        self._batcher.expect(job)
         try:
-            with self._batcher.expecting(n_items):
-                await asyncio.get_running_loop().run_in_executor(self._threads, in_request, self._prepare, job)
-            embeddings = await asyncio.gather(*map(asyncio.wrap_future, job.futures))
-        finally:
-            # Of a caller that left while its inputs were still being prepared; done futures are not touched.
-            for future in job.futures:
-                future.cancel()
+            self._threads.submit(job.context.run, self._prepare, job, prepare)
+            embeddings = await asyncio.wrap_future(job.embeddings)
+        except BaseException:
+            self._batcher.drop(job)
+            raise
         job.note_phases()
         return embeddings
 
@@ -109,15 +86,16 @@ class Lane:
         for worker in self._workers:
             worker.close()
 
-    def _prepare(self, job: Job) -> None:
-        """Prepare and queue a job's inputs."""
+    def _prepare(self, job: Job, prepare: Callable[[], Sequence[Prepared]]) -> None:
+        """Prepare and queue a job's inputs, unless its caller has left."""
+        if not self._batcher.expects(job):
+            return
         began = time.monotonic()
         job.wait_s = began - job.accepted_at
         try:
-            prepared = job.prepare()
-        finally:
+            prepared = prepare()
             job.prepare_s = time.monotonic() - began
-            self._metrics.prepared(job.wait_s, job.prepare_s)
-        job.entries = [Entry(one, future) for one, future in zip(prepared, job.futures, strict=True)]
-        for entry in job.entries:
-            self._batcher.submit(entry)
+            self._batcher.submit(job, prepared)
+        except BaseException as error:
+            job.fail(error)
+        self._metrics.prepared(job.wait_s, time.monotonic() - began)

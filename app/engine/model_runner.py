@@ -88,12 +88,7 @@ class ModelRunner:
         self._n_items += len(items)
         results: dict[int, Embedding] = {}
         try:
-            async with asyncio.TaskGroup() as group:
-                for job in self._jobs(items, results):
-                    group.create_task(job)
-        except ExceptionGroup as errors:
-            # One bad input answers for the whole request; the group has cancelled the others.
-            raise errors.exceptions[0] from None
+            await _together(list(self._jobs(items, results)))
         finally:
             self._n_items -= len(items)
         return [results[index] for index in range(len(items))]
@@ -135,7 +130,7 @@ class ModelRunner:
         self, lane: Lane, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding]
     ) -> None:
         embeddings = await lane.encode(
-            len(items), lambda: [self.model.prepare_text(item) for _, item in items], time.monotonic()
+            len(items), lambda: self.model.prepare_texts([item for _, item in items]), time.monotonic()
         )
         for (index, _), embedding in zip(items, embeddings, strict=True):
             results[index] = embedding
@@ -153,3 +148,18 @@ class ModelRunner:
             (embedding,) = await self._bulk.encode(1, prepare, accepted_at)
         ((width, height),) = sizes
         results[index] = replace(embedding, image_width=width, image_height=height)
+
+
+async def _together(jobs: Sequence[Coroutine[None, None, None]]) -> None:
+    """Run all; at the first error cancel the others and raise it."""
+    if len(jobs) == 1:
+        # Without a task of its own, which most requests would make for nothing.
+        await jobs[0]
+        return
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except ExceptionGroup as errors:
+        # One bad input answers for the whole request.
+        raise errors.exceptions[0] from None

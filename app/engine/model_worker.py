@@ -61,14 +61,20 @@ class ModelWorker:
         while (batch := self._batcher.take()) is not None:
             self._busy_since = taken_at = self._clock()
             try:
-                self._metrics.taken([entry.queue_s for entry in batch])
+                self._note_waits(batch, taken_at)
                 self._compute(batch, taken_at)
             except BaseException as error:
                 for entry in batch:
-                    entry.fail(error)
+                    entry.job.fail(error)
                 raise
             self._batcher.done()
             self._busy_since = None
+
+    def _note_waits(self, batch: list[Entry], taken_at: float) -> None:
+        waits_s = [taken_at - entry.job.submitted_at for entry in batch]
+        self._metrics.taken(waits_s)
+        for entry, wait_s in zip(batch, waits_s, strict=True):
+            entry.job.queue_s = wait_s
 
     def _compute(self, batch: list[Entry], taken_at: float) -> None:
         """Compute a batch; if it fails as a whole, by halves, so that a bad input fails alone."""
@@ -95,11 +101,12 @@ class ModelWorker:
         n_tokens = sum(entry.prepared.n_tokens for entry in batch)
         self._metrics.computed(len(batch), n_tokens, self._batcher.n_computed(batch), now - began)
         for entry, result in zip(batch, results, strict=True):
-            entry.model_s = now - taken_at
-            entry.future.set_result(result)
+            entry.job.model_s = max(entry.job.model_s, now - taken_at)
+            entry.job.answer(entry.index, result)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         if not isinstance(error, ManyvecError):
             message = "the model failed on an input of %d tokens"
-            entry.context.run(log.error, message, entry.prepared.n_tokens, exc_info=error)
-        entry.fail(error)
+            # A copy: another worker may be within the same one.
+            entry.job.context.copy().run(log.error, message, entry.prepared.n_tokens, exc_info=error)
+        entry.job.fail(error)

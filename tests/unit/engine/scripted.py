@@ -6,6 +6,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from app.core.types import Embedding, ImageInput, TextInput
+from app.engine.batcher import Batcher
+from app.engine.job import Job
 from app.families.base import Checkpoint, EmbeddingModel, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.catalog import CATALOG
 
@@ -50,3 +52,11 @@ class ScriptedModel(EmbeddingModel):
 
 def prepared(text: str) -> Prepared:
     return Prepared(inputs={"text": text}, n_tokens=max(1, len(text)))
+
+
+def submitted(batcher: Batcher, *inputs: Prepared) -> Job:
+    """A job of these inputs in the batcher's queue."""
+    job = Job(len(inputs))
+    batcher.expect(job)
+    batcher.submit(job, inputs)
+    return job

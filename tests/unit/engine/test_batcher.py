@@ -1,39 +1,50 @@
 """The batcher: what it puts together, whom it drops, and that nobody starves."""
 
 import threading
-from concurrent.futures import Future
+from collections.abc import Sequence
 
 import pytest
 
 from app.core.errors import ShuttingDownError, UnavailableError
-from app.core.types import Embedding
 from app.engine.batcher import Batcher, BatchLimits, Entry, select_batch
+from app.engine.job import Job
 from app.families.base import Padding, Prepared
+from tests.unit.engine.scripted import submitted
 
 AT_ONCE = BatchLimits(max_batch_tokens=100, max_batch_items=4, max_wait_ms=0)
+WITHOUT_END = BatchLimits(max_batch_tokens=100, max_batch_items=4, max_wait_ms=3_600_000)
+
+
+def inputs(*n_tokens: int, batch_key: str = "text") -> list[Prepared]:
+    return [Prepared(inputs={}, n_tokens=n, batch_key=batch_key) for n in n_tokens]
 
 
 def entry(n_tokens: int, batch_key: str = "text") -> Entry:
-    return Entry(Prepared(inputs={}, n_tokens=n_tokens, batch_key=batch_key))
+    return Entry(Job(1), 0, *inputs(n_tokens, batch_key=batch_key))
 
 
-def lengths(batch: list[Entry] | None) -> list[int]:
+def lengths(batch: Sequence[Entry] | None) -> list[int]:
     assert batch is not None
     return [e.prepared.n_tokens for e in batch]
 
 
-def test_entries_that_wait_together_are_taken_together() -> None:
+def expected(batcher: Batcher) -> Job:
+    """A job of one input that is still being prepared."""
+    job = Job(1)
+    batcher.expect(job)
+    return job
+
+
+def test_inputs_that_wait_together_are_taken_together() -> None:
     batcher = Batcher(AT_ONCE)
-    entries = [entry(5), entry(5), entry(5)]
-    for e in entries:
-        batcher.submit(e)
-    assert batcher.take() == entries
+    first, second = submitted(batcher, *inputs(5, 6)), submitted(batcher, *inputs(7))
+    batch = batcher.take() or []
+    assert [(e.job, e.index, e.prepared.n_tokens) for e in batch] == [(first, 0, 5), (first, 1, 6), (second, 0, 7)]
 
 
 def test_a_batch_keeps_the_item_limit_and_leaves_the_rest() -> None:
     batcher = Batcher(AT_ONCE)
-    for _ in range(6):
-        batcher.submit(entry(1))
+    submitted(batcher, *inputs(1, 1, 1, 1, 1, 1))
     assert len(batcher.take() or []) == 4
     batcher.done()
     assert len(batcher.take() or []) == 2
@@ -64,150 +75,170 @@ def test_only_equal_batch_keys_share_a_batch() -> None:
     assert select_batch(waiting, AT_ONCE) == [waiting[0], waiting[2]]
 
 
-def test_a_long_entry_among_a_stream_of_short_ones_waits_only_for_those_before_it() -> None:
+def test_a_long_input_among_a_stream_of_short_ones_waits_only_for_those_before_it() -> None:
     batcher = Batcher(AT_ONCE)
-    for _ in range(4):
-        batcher.submit(entry(1))
-    long = batcher.submit(entry(100))
+    submitted(batcher, *inputs(1, 1, 1, 1))
+    long = submitted(batcher, *inputs(100))
+    taken: list[Entry] = []
     for _ in range(2):
-        for _ in range(4):
-            batcher.submit(entry(1))
-        batcher.take()
-    assert long.running()
+        submitted(batcher, *inputs(1, 1, 1, 1))
+        taken += batcher.take() or []
+        batcher.done()
+    assert long in [e.job for e in taken]
 
 
-def test_a_cancelled_entry_is_never_handed_out_and_its_neighbours_are() -> None:
+def test_a_dropped_job_is_never_handed_out_and_its_neighbours_are() -> None:
     batcher = Batcher(AT_ONCE)
-    first, left, last = entry(1), entry(2), entry(3)
-    for e in (first, left, last):
-        batcher.submit(e)
-    assert left.future.cancel()
-    assert batcher.take() == [first, last]
+    submitted(batcher, *inputs(1))
+    left = submitted(batcher, *inputs(2, 3))
+    submitted(batcher, *inputs(4))
+    batcher.drop(left)
+    assert lengths(batcher.take()) == [1, 4]
 
 
-def test_a_taken_entry_can_no_longer_be_cancelled() -> None:
+def test_a_job_that_is_dropped_before_it_is_submitted_never_comes() -> None:
     batcher = Batcher(AT_ONCE)
-    future = batcher.submit(entry(1))
-    batcher.take()
-    assert not future.cancel()
+    left = expected(batcher)
+    batcher.drop(left)
+    assert not batcher.expects(left)
+    batcher.submit(left, inputs(1))
+    submitted(batcher, *inputs(2))
+    assert lengths(batcher.take()) == [2]
+
+
+def test_tokens_of_a_dropped_job_fill_no_batch() -> None:
+    batcher = Batcher(WITHOUT_END)
+    expected(batcher)
+    left = submitted(batcher, *inputs(90))
+    submitted(batcher, *inputs(10))
+    batcher.drop(left)
+    thread, taken = in_thread(batcher)
+    thread.join(0.1)
+    assert not taken
+    submitted(batcher, *inputs(90))
+    thread.join(10)
+    assert [lengths(batch) for batch in taken] == [[10]]
 
 
 def test_when_all_callers_left_take_waits_for_new_work() -> None:
     batcher = Batcher(AT_ONCE)
-    batcher.submit(entry(1)).cancel()
-    taken = in_thread(batcher)
-    newcomer = entry(2)
-    batcher.submit(newcomer)
-    assert taken.result(timeout=10) == [newcomer]
+    batcher.drop(submitted(batcher, *inputs(1)))
+    thread, taken = in_thread(batcher)
+    submitted(batcher, *inputs(2))
+    thread.join(10)
+    assert [lengths(batch) for batch in taken] == [[2]]
 
 
 def test_a_batch_waits_for_inputs_that_are_being_prepared() -> None:
-    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=3_600_000))
-    old, young = entry(1), entry(2)
-    with batcher.expecting(1):
-        batcher.submit(old)
-        taken = in_thread(batcher)
-        batcher.submit(young)
-    assert taken.result(timeout=10) == [old, young]
+    batcher = Batcher(WITHOUT_END)
+    preparing = expected(batcher)
+    submitted(batcher, *inputs(1))
+    thread, taken = in_thread(batcher)
+    thread.join(0.1)
+    assert not taken
+    batcher.submit(preparing, inputs(2))
+    thread.join(10)
+    assert [lengths(batch) for batch in taken] == [[1, 2]]
+
+
+def test_a_batch_does_not_wait_for_a_caller_that_left() -> None:
+    batcher = Batcher(WITHOUT_END)
+    preparing = expected(batcher)
+    submitted(batcher, *inputs(1))
+    thread, taken = in_thread(batcher)
+    batcher.drop(preparing)
+    thread.join(10)
+    assert [lengths(batch) for batch in taken] == [[1]]
 
 
 def test_a_batch_does_not_wait_when_nobody_is_on_the_way() -> None:
-    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=3_600_000))
-    alone = entry(1)
-    batcher.submit(alone)
-    assert batcher.take() == [alone]
+    batcher = Batcher(WITHOUT_END)
+    submitted(batcher, *inputs(1))
+    assert lengths(batcher.take()) == [1]
 
 
 def test_the_oldest_waits_no_longer_than_it_must() -> None:
     now = 0.0
     batcher = Batcher(BatchLimits(100, 4, max_wait_ms=50), clock=lambda: now)
-    old = entry(1)
-    with batcher.expecting(1):
-        batcher.submit(old)
-        now = 0.051
-        assert batcher.take() == [old]
+    expected(batcher)
+    submitted(batcher, *inputs(1))
+    now = 0.051
+    assert lengths(batcher.take()) == [1]
 
 
-def test_a_full_batch_does_not_wait() -> None:
-    batcher = Batcher(BatchLimits(max_batch_tokens=100, max_batch_items=2, max_wait_ms=3_600_000))
-    with batcher.expecting(1):
-        batcher.submit(entry(1))
-        batcher.submit(entry(1))
-        assert lengths(batcher.take()) == [1, 1]
+@pytest.mark.parametrize("full", [[1, 1, 1, 1], [26, 26, 26], [100]])
+def test_a_full_batch_does_not_wait(full: list[int]) -> None:
+    """By its inputs, or by its tokens: one more such input would not fit in."""
+    batcher = Batcher(WITHOUT_END)
+    expected(batcher)
+    submitted(batcher, *inputs(*full))
+    assert lengths(batcher.take()) == full
 
 
 def test_closing_hands_out_what_waits_and_then_ends() -> None:
-    batcher = Batcher(BatchLimits(100, 4, max_wait_ms=3_600_000))
-    waiting = entry(1)
-    batcher.submit(waiting)
+    batcher = Batcher(WITHOUT_END)
+    submitted(batcher, *inputs(1))
     batcher.close()
-    assert batcher.take() == [waiting]
+    assert lengths(batcher.take()) == [1]
+    batcher.done()
     assert batcher.take() is None
     with pytest.raises(ShuttingDownError):
-        batcher.submit(entry(1))
+        submitted(batcher, *inputs(1))
 
 
 def test_closing_wakes_a_worker_that_waits() -> None:
     batcher = Batcher(AT_ONCE)
-    taken = in_thread(batcher)
+    thread, taken = in_thread(batcher)
     batcher.close()
-    assert taken.result(timeout=10) is None
+    thread.join(10)
+    assert taken == [None]
 
 
 def test_aborting_answers_everything_that_waits() -> None:
     batcher = Batcher(AT_ONCE)
-    future: Future[Embedding] = batcher.submit(entry(1))
+    job = submitted(batcher, *inputs(1, 2))
     batcher.abort(UnavailableError("stopped"))
-    assert isinstance(future.exception(timeout=10), UnavailableError)
+    assert isinstance(job.embeddings.exception(timeout=10), UnavailableError)
     assert batcher.take() is None
 
 
-def in_thread(batcher: Batcher) -> Future[list[Entry] | None]:
-    """`batcher.take()` in a thread of its own."""
-    taken: Future[list[Entry] | None] = Future()
-    threading.Thread(target=lambda: taken.set_result(batcher.take()), daemon=True).start()
-    return taken
-
-
 class TestWhileABatchIsComputed:
-    @staticmethod
-    def taking(batcher: Batcher) -> tuple[threading.Thread, list[list[Entry] | None]]:
-        taken: list[list[Entry] | None] = []
-        thread = threading.Thread(target=lambda: taken.append(batcher.take()), daemon=True)
-        thread.start()
-        return thread, taken
-
-    def test_the_next_one_is_full(self) -> None:
+    @pytest.fixture
+    def batcher(self) -> Batcher:
         batcher = Batcher(AT_ONCE)
-        batcher.submit(entry(1))
+        submitted(batcher, *inputs(1))
         batcher.take()
-        thread, taken = self.taking(batcher)
-        for _ in range(3):
-            batcher.submit(entry(30))
+        return batcher
+
+    def test_the_next_one_is_full(self, batcher: Batcher) -> None:
+        thread, taken = in_thread(batcher)
+        submitted(batcher, *inputs(30, 30))
         thread.join(0.1)
         assert not taken
-        batcher.submit(entry(30))
+        submitted(batcher, *inputs(30))
         thread.join(10)
         assert [lengths(batch) for batch in taken] == [[30, 30, 30]]
 
-    def test_the_next_one_leaves_as_it_is_once_that_is_done(self) -> None:
-        batcher = Batcher(AT_ONCE)
-        batcher.submit(entry(1))
-        batcher.take()
-        thread, taken = self.taking(batcher)
-        batcher.submit(entry(2))
+    def test_the_next_one_leaves_as_it_is_once_that_is_done(self, batcher: Batcher) -> None:
+        thread, taken = in_thread(batcher)
+        submitted(batcher, *inputs(2))
         thread.join(0.1)
         assert not taken
         batcher.done()
         thread.join(10)
         assert [lengths(batch) for batch in taken] == [[2]]
 
-    def test_whoever_waits_hears_of_the_end(self) -> None:
-        batcher = Batcher(AT_ONCE)
-        batcher.submit(entry(1))
-        batcher.take()
-        thread, taken = self.taking(batcher)
-        batcher.submit(entry(2))
+    def test_whoever_waits_hears_of_the_end(self, batcher: Batcher) -> None:
+        thread, taken = in_thread(batcher)
+        submitted(batcher, *inputs(2))
         batcher.abort(UnavailableError("gone"))
         thread.join(10)
         assert taken == [None]
+
+
+def in_thread(batcher: Batcher) -> tuple[threading.Thread, list[list[Entry] | None]]:
+    """`batcher.take()` in a thread of its own, and where its result will be."""
+    taken: list[list[Entry] | None] = []
+    thread = threading.Thread(target=lambda: taken.append(batcher.take()), daemon=True)
+    thread.start()
+    return thread, taken

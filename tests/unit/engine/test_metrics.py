@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 from app.core.errors import BadInputError, ModelNotFoundError, OutOfMemoryError
 from app.core.trace import RequestTrace, current_request
 from app.core.types import Role, TextInput
-from app.engine.batcher import Batcher, BatchLimits, Entry
+from app.engine.batcher import Batcher, BatchLimits
 from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.engine.model_worker import ModelWorker
 from app.families.base import Padding
-from tests.unit.engine.scripted import ScriptedModel, prepared
+from tests.unit.engine.scripted import ScriptedModel, prepared, submitted
 
 BULK = {"model": "test", "lane": "bulk"}
 
@@ -28,8 +28,7 @@ def computed(
     """Have a worker compute these together; returns what a metric of its lane is then."""
     registry = CollectorRegistry()
     batcher = Batcher(BatchLimits(max_wait_ms=0, padding=padding))
-    for text in texts:
-        batcher.submit(Entry(prepared(text)))
+    submitted(batcher, *map(prepared, texts))
     worker = ModelWorker("test", model or ScriptedModel(), batcher, EngineMetrics(registry).lane("test", "bulk"))
     worker.start()
     worker.close()
@@ -59,23 +58,30 @@ def test_a_batch_that_is_split_counts_what_was_computed_in_the_end() -> None:
     assert value("queue_wait_seconds_count") == 4
 
 
-def test_waiting_is_by_the_batchers_clock() -> None:
-    now = 10.0
-    batcher = Batcher(BatchLimits(max_wait_ms=0), clock=lambda: now)
-    entries = [Entry(prepared("a")), Entry(prepared("b"))]
-    batcher.submit(entries[0])
+def test_waiting_ends_when_a_batch_is_taken() -> None:
+    registry, now = CollectorRegistry(), 10.0
+
+    def clock() -> float:
+        return now
+
+    batcher = Batcher(BatchLimits(max_wait_ms=0), clock)
+    first = submitted(batcher, prepared("a"))
     now = 12.0
-    batcher.submit(entries[1])
+    second = submitted(batcher, prepared("b"), prepared("c"))
     now = 15.0
-    assert batcher.take() == entries
-    assert [entry.queue_s for entry in entries] == [5.0, 3.0]
+    lane = EngineMetrics(registry).lane("test", "bulk")
+    worker = ModelWorker("test", ScriptedModel(), batcher, lane, clock=clock)
+    worker.start()
+    worker.close()
+    assert [first.queue_s, second.queue_s] == [5.0, 3.0]
+    assert registry.get_sample_value("manyvec_queue_wait_seconds_sum", BULK) == 5 + 3 + 3
 
 
 def test_the_queue_is_as_long_as_those_who_still_wait() -> None:
     batcher = Batcher(BatchLimits(max_batch_items=2, max_wait_ms=0))
-    first, *_ = futures = [batcher.submit(Entry(prepared("a"))) for _ in range(5)]
-    assert batcher.n_waiting() == len(futures)
-    first.cancel()
+    jobs = [submitted(batcher, prepared("a"), prepared("b")) for _ in range(3)]
+    assert batcher.n_waiting() == 6
+    batcher.drop(jobs[0])
     assert batcher.n_waiting() == 4
     batcher.take()
     assert batcher.n_waiting() == 2

@@ -40,10 +40,21 @@ async def test_results_come_in_the_order_of_the_items() -> None:
     assert [result.n_tokens for result in results] == [len(text) for text in texts]
 
 
-async def test_requests_that_arrive_together_are_batched_together() -> None:
-    model = ScriptedModel()
+async def test_requests_that_are_prepared_at_a_time_are_batched_together() -> None:
+    all_there = threading.Event()
+
+    class SlowTokenizer(ScriptedModel):
+        def prepare_text(self, item: TextInput) -> Prepared:
+            all_there.wait(10)
+            return super().prepare_text(item)
+
+    model = SlowTokenizer()
     async with runner(model, RunnerLimits(max_wait_ms=10_000, max_batch_items=8)) as r:
-        await asyncio.gather(*(r.encode([TextInput(str(i))]) for i in range(8)))
+        requests = asyncio.gather(*(r.encode([TextInput(str(i))]) for i in range(8)))
+        while r.usage().n_items < 8:  # noqa: ASYNC110 - bounded by the test's timeout
+            await asyncio.sleep(0)
+        all_there.set()
+        await requests
     assert [len(batch) for batch in model.batches] == [8]
 
 

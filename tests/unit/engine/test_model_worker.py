@@ -1,41 +1,61 @@
 """The worker thread: bad neighbours, memory, draining, health."""
 
 import threading
-from concurrent.futures import Future
 
 import pytest
 
+from app.api.encoding import required
 from app.core.errors import BadInputError, OutOfMemoryError, UnavailableError
-from app.core.types import Embedding
-from app.engine.batcher import Batcher, BatchLimits, Entry
+from app.engine.batcher import Batcher, BatchLimits
+from app.engine.job import Job
 from app.engine.metrics import EngineMetrics
 from app.engine.model_worker import ModelWorker
-from tests.unit.engine.scripted import ScriptedModel, prepared
+from tests.unit.engine.scripted import ScriptedModel, prepared, submitted
 
 METRICS = EngineMetrics().lane("test", "bulk")
 
 
-def run(model: ScriptedModel, *texts: str) -> list[Future[Embedding]]:
-    """Everything submitted before the worker starts, so that it is one batch; returns when all is answered."""
+def run(model: ScriptedModel, *texts: str) -> list[Job]:
+    """A job for each, submitted before the worker starts, so that it is one batch; returns when all is answered."""
     batcher = Batcher(BatchLimits(max_wait_ms=0))
-    futures = [batcher.submit(Entry(prepared(text))) for text in texts]
+    jobs = [submitted(batcher, prepared(text)) for text in texts]
     worker = ModelWorker("test", model, batcher, METRICS)
     worker.start()
     worker.close()
-    assert all(future.done() for future in futures)
-    return futures
+    assert all(job.embeddings.done() for job in jobs)
+    return jobs
 
 
-def length(future: Future[Embedding]) -> float:
-    dense = future.result().dense
-    assert dense is not None
-    return float(dense[0])
+def lengths(job: Job) -> list[float]:
+    return [float(required(embedding.dense)[0]) for embedding in job.embeddings.result(timeout=10)]
+
+
+def length(job: Job) -> float:
+    (found,) = lengths(job)
+    return found
 
 
 def test_each_entry_gets_its_own_result() -> None:
     model = ScriptedModel()
-    assert [length(future) for future in run(model, "a", "bbb", "cc")] == [1, 3, 2]
+    assert [length(job) for job in run(model, "a", "bbb", "cc")] == [1, 3, 2]
     assert len(model.batches) == 1
+
+
+def test_a_jobs_results_are_in_its_order_and_come_when_the_last_is_there() -> None:
+    batcher = Batcher(BatchLimits(max_batch_items=2, max_wait_ms=0))
+    first = submitted(batcher, *map(prepared, ("a", "bbb", "cc")))
+    second = submitted(batcher, *map(prepared, ("dddd", "e")))
+    done: list[tuple[bool, bool]] = []
+
+    def script(texts: list[str]) -> None:
+        done.append((first.embeddings.done(), second.embeddings.done()))
+
+    worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS)
+    worker.start()
+    worker.close()
+    assert (lengths(first), lengths(second)) == ([1, 3, 2], [4, 1])
+    # By length: a with e, bbb with cc, and dddd alone.
+    assert done == [(False, False), (False, False), (True, False)]
 
 
 def test_a_broken_input_fails_alone() -> None:
@@ -44,9 +64,9 @@ def test_a_broken_input_fails_alone() -> None:
             raise ValueError("bad tensor")
 
     one, two, poisoned, four, five = run(ScriptedModel(script), "1", "22", "poison", "4444", "55555")
-    assert [length(future) for future in (one, two, four, five)] == [1, 2, 4, 5]
+    assert [length(job) for job in (one, two, four, five)] == [1, 2, 4, 5]
     with pytest.raises(ValueError, match="bad tensor"):
-        poisoned.result()
+        poisoned.embeddings.result()
 
 
 def test_out_of_memory_splits_the_batch_until_it_fits() -> None:
@@ -55,7 +75,7 @@ def test_out_of_memory_splits_the_batch_until_it_fits() -> None:
             raise OutOfMemoryError("too much")
 
     model = ScriptedModel(script)
-    assert [length(future) for future in run(model, *"abcdefg")] == [1] * 7
+    assert [length(job) for job in run(model, *"abcdefg")] == [1] * 7
     assert sum(len(batch) for batch in model.batches if len(batch) <= 2) == 7
 
 
@@ -67,7 +87,20 @@ def test_an_input_that_does_not_fit_alone_fails_with_out_of_memory() -> None:
     small, huge = run(ScriptedModel(script), "small", "huge")
     assert length(small) == 5
     with pytest.raises(OutOfMemoryError):
-        huge.result()
+        huge.embeddings.result()
+
+
+def test_inputs_of_one_job_that_fail_together_fail_it_once() -> None:
+    def script(texts: list[str]) -> None:
+        raise ValueError("bad tensor")
+
+    batcher = Batcher(BatchLimits(max_wait_ms=0))
+    job = submitted(batcher, *map(prepared, ("a", "b", "c")))
+    worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS)
+    worker.start()
+    with pytest.raises(ValueError, match="bad tensor"):
+        job.embeddings.result(timeout=10)
+    worker.close()
 
 
 def test_after_a_failure_the_worker_goes_on() -> None:
@@ -79,8 +112,8 @@ def test_after_a_failure_the_worker_goes_on() -> None:
     worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS)
     worker.start()
     with pytest.raises(BadInputError):
-        batcher.submit(Entry(prepared("bad"))).result(timeout=10)
-    assert length(batcher.submit(Entry(prepared("good")))) == 4
+        submitted(batcher, prepared("bad")).embeddings.result(timeout=10)
+    assert length(submitted(batcher, prepared("good"))) == 4
     worker.close()
 
 
@@ -89,13 +122,13 @@ def test_a_worker_that_dies_answers_everybody_and_is_unhealthy() -> None:
         raise SystemExit
 
     batcher = Batcher(BatchLimits(max_batch_items=1, max_wait_ms=0))
-    futures = [batcher.submit(Entry(prepared(text))) for text in ("first", "second")]
+    first, second = [submitted(batcher, prepared(text)) for text in ("first", "second")]
     worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS)
     worker.start()
     with pytest.raises(SystemExit):
-        futures[0].result(timeout=10)
+        first.embeddings.result(timeout=10)
     with pytest.raises(UnavailableError):
-        futures[1].result(timeout=10)
+        second.embeddings.result(timeout=10)
     worker.close()
     assert not worker.is_healthy(stuck_after_s=300)
 
@@ -111,17 +144,17 @@ def test_a_worker_is_unhealthy_while_one_batch_takes_too_long() -> None:
     batcher = Batcher(BatchLimits(max_wait_ms=0))
     worker = ModelWorker("test", ScriptedModel(script), batcher, METRICS, clock=lambda: now)
     worker.start()
-    future = batcher.submit(Entry(prepared("slow")))
+    job = submitted(batcher, prepared("slow"))
     assert computing.wait(10)
     now = 299.0
     assert worker.is_healthy(stuck_after_s=300)
     now = 301.0
     assert not worker.is_healthy(stuck_after_s=300)
     go_on.set()
-    future.result(timeout=10)
+    job.embeddings.result(timeout=10)
     worker.close()
 
 
 def test_closing_drains_what_was_accepted() -> None:
     model = ScriptedModel()
-    assert [length(future) for future in run(model, *["x"] * 200)] == [1] * 200
+    assert [length(job) for job in run(model, *["x"] * 200)] == [1] * 200
