@@ -145,6 +145,10 @@ class EmbeddingModel(ABC):
         """Tokenize one text. Longer texts than `info.max_tokens` are cut and marked as truncated."""
         raise UnsupportedTaskError(f"Models of the family {self.spec.name} do not read text.")
 
+    def prepare_texts(self, items: Sequence[TextInput]) -> list[Prepared]:
+        """Tokenize texts, where the tokenizer can all in one call."""
+        return [self.prepare_text(item) for item in items]
+
     def prepare_image(self, item: ImageInput, image: "Image.Image") -> Prepared:
         """Resize and normalize one decoded RGB image."""
         raise UnsupportedTaskError(f"Models of the family {self.spec.name} do not read images.")

@@ -59,8 +59,8 @@ class BgeM3Model(TextEncoderModel):
         super().__init__(encoder, heads, options, max_tokens, tokenizer)
         self._without_weight = tokenizer.ids_of(WITHOUT_WEIGHT)
 
-    def prepare_text(self, item: TextInput) -> Prepared:
-        return self.prepare_tokens(item.text, item.outputs)
+    def prompt(self, item: TextInput) -> str:
+        return item.text
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
         hidden = self.hidden_states(batch)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from app.families.cuda_streams import DEVICE_WIDE, give_back, take
-from app.families.torch_model import cat_to_device, to_device
+from app.families.torch_model import to_device
 from app.families.varlen_attention import Bounds
 
 log = logging.getLogger(__name__)
@@ -102,14 +102,11 @@ class GraphedForward:
         self._lock = threading.Lock()
         weakref.finalize(self, _give_streams_back, self._recorders, self._recordings).atexit = False
 
-    def __call__(self, forward: Forward, texts: Sequence[Tensor], positions: Sequence[Tensor]) -> Tensor:
-        """Ids and positions of each text on the CPU to the hidden states of all, [n_tokens, dim] float32.
+    def __call__(self, forward: Forward, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Ids and positions, [n_tokens] each, of texts of so many tokens to their hidden states, [n_tokens, dim] float32.
 
         `forward` is the same in every call. It is not kept, or an encoder and its graphs would keep each other alive.
         """
-        lengths = [len(text) for text in texts]
-        ids = cat_to_device(texts, self._device)
-        places = cat_to_device(positions, self._device)
         size = size_for(lengths) if self._may_record else None
         if size is not None:
             ends = list(accumulate(lengths))
@@ -118,8 +115,8 @@ class GraphedForward:
             with self._lock:
                 recording = self._recording(forward, size)
                 if recording is not None:
-                    return recording.replay(ids, places, cumulative)
-        return forward(ids, places, Bounds.of(lengths, self._device)).float()
+                    return recording.replay(ids, positions, cumulative)
+        return forward(ids, positions, Bounds.of(lengths, self._device)).float()
 
     def _recording(self, forward: Forward, size: Size) -> _Recording | None:
         """The graph of that size for this thread's stream; None if none can be recorded."""

@@ -40,8 +40,8 @@ class E5Model(TextEncoderModel):
         limit = max_tokens(encoder.config, _trained_length(folder))
         return cls(encoder, nn.Module(), options, limit, TextTokenizer.load(checkpoint, limit))
 
-    def prepare_text(self, item: TextInput) -> Prepared:
-        return self.prepare_tokens(PREFIXES[item.role] + item.text, item.outputs)
+    def prompt(self, item: TextInput) -> str:
+        return PREFIXES[item.role] + item.text
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
         vectors = to_numpy(normalize(means(self.hidden_states(batch)), dim=-1))

@@ -66,8 +66,8 @@ class OnnxEncoder:
         return runner
 
     def _run(self, texts: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        lengths = torch.tensor([len(ids) for ids in texts])
-        longest = int(lengths.max())
+        n_tokens = [len(text) for text in texts]
+        ids, lengths, longest = torch.cat(list(texts)), torch.tensor(n_tokens), max(n_tokens)
         # The kernel for long texts knows no mask.
         is_long = longest > LONG_TEXT
         columns = torch.arange(longest if is_long else -(-longest // PAD_TO) * PAD_TO)
@@ -75,15 +75,15 @@ class OnnxEncoder:
         # What stands at the places of no token is computed and thrown away.
         rows = torch.where(mask, (lengths.cumsum(0) - lengths)[:, None] + columns, 0)
         inputs = {
-            onnx_graph.IDS: torch.cat(list(texts)),
-            onnx_graph.POSITIONS: torch.cat([token_positions(ids, self._padding_id) for ids in texts]),
+            onnx_graph.IDS: ids,
+            onnx_graph.POSITIONS: token_positions(ids, n_tokens, self._padding_id),
             onnx_graph.ROWS: rows,
             onnx_graph.PLACES: mask.flatten().nonzero()[:, 0],
             onnx_graph.MASK: mask.int(),
             onnx_graph.LONG: torch.tensor(is_long),
         }
         hidden = self._compute({name: tensor.numpy() for name, tensor in inputs.items()} | self._adapter)
-        return torch.split(torch.from_numpy(hidden), lengths.tolist())
+        return torch.split(torch.from_numpy(hidden), n_tokens)
 
     def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         try:

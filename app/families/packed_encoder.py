@@ -17,7 +17,7 @@ from app.families.cuda_graphs import GraphedForward
 from app.families.fused import add_layer_norm
 from app.families.low_rank import Adapter, LowRank, joined, memory_of, with_adapter
 from app.families.token_positions import padding_id, token_positions
-from app.families.torch_model import cat_to_device, memory_bytes
+from app.families.torch_model import memory_bytes, to_device
 from app.families.varlen_attention import Bounds, VarlenAttention
 
 PROJECTIONS = ("query", "key", "value")
@@ -52,12 +52,13 @@ class PackedEncoder:
         """Ids of each text, [n_tokens_i] int64 on the CPU, to its last hidden states, [n_tokens_i, dim] float32."""
         device = str(self._encoder.device)
         lengths = [len(ids) for ids in texts]
-        positions = [token_positions(ids, self._padding_id) for ids in texts]
+        packed = torch.cat(list(texts))
+        ids = to_device(packed, device)
+        positions = to_device(token_positions(packed, lengths, self._padding_id), device)
         if self._graphs:
-            hidden = self._graphs(self._forward_within, texts, positions)
+            hidden = self._graphs(self._forward_within, ids, positions, lengths)
         else:
-            attend = self._attend_with(lengths, device)
-            hidden = self._forward(cat_to_device(texts, device), cat_to_device(positions, device), attend).float()
+            hidden = self._forward(ids, positions, self._attend_with(lengths, device)).float()
         return list(torch.split(hidden, lengths))
 
     def adapted(self, adapter: Adapter) -> Self:

@@ -1,5 +1,6 @@
 """What E5 and BGE-M3 share: an XLM-RoBERTa or BERT encoder over texts of unequal length."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from app.core.errors import ModelLoadError
-from app.core.types import Output
+from app.core.types import Output, TextInput
 from app.families.adapter_files import base_key, shared_part
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.encoder_weights import read_encoder
@@ -77,15 +78,26 @@ class TextEncoderModel(TorchModel):
         del self._runner
         super().close()
 
-    def prepare_tokens(self, text: str, outputs: frozenset[Output]) -> Prepared:
-        """Tokenize the text as it stands."""
-        tokenized = self.tokenizer.tokenize(text, with_pieces=Output.MULTI_VECTOR in outputs)
-        return Prepared(
-            inputs={"input_ids": tokenized.ids, "pieces": tokenized.pieces},
-            n_tokens=len(tokenized.ids),
-            outputs=outputs,
-            truncated=tokenized.truncated,
-        )
+    @abstractmethod
+    def prompt(self, item: TextInput) -> str:
+        """The text as the model reads it."""
+
+    def prepare_text(self, item: TextInput) -> Prepared:
+        (prepared,) = self.prepare_texts([item])
+        return prepared
+
+    def prepare_texts(self, items: Sequence[TextInput]) -> list[Prepared]:
+        with_pieces = any(Output.MULTI_VECTOR in item.outputs for item in items)
+        tokenized = self.tokenizer.tokenize([self.prompt(item) for item in items], with_pieces=with_pieces)
+        return [
+            Prepared(
+                inputs={"input_ids": text.ids, "pieces": text.pieces},
+                n_tokens=len(text.ids),
+                outputs=item.outputs,
+                truncated=text.truncated,
+            )
+            for item, text in zip(items, tokenized, strict=True)
+        ]
 
     def hidden_states(self, batch: Sequence[Prepared]) -> list[Tensor]:
         """The last hidden states of each text, [n_tokens, dim] float32, in order and without padding."""

@@ -1,10 +1,11 @@
 """Tokenizes texts of any length, in several threads at once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
+import numpy as np
 import torch
 from tokenizers import Encoding
 from torch import Tensor
@@ -59,36 +60,50 @@ class TextTokenizer:
         """Vocabulary ids of special tokens by their role: `cls_token`, `pad_token`, ..."""
         return [getattr(self._tokenizer, f"{name}_id") for name in names]
 
-    def tokenize(self, text: str, *, with_pieces: bool = False) -> TokenizedText:
-        """Ids and pieces of the text, cut to `max_tokens`; the closing special token stays."""
-        encoding = self._encode_head(text, with_pieces)
+    def tokenize(self, texts: Sequence[str], *, with_pieces: bool = False) -> list[TokenizedText]:
+        """Ids and pieces of each text, cut to `max_tokens`; the closing special token stays."""
+        return [self._cut(encoding, with_pieces) for encoding in self._encode_heads(texts, with_pieces)]
+
+    def _cut(self, encoding: Encoding, with_pieces: bool) -> TokenizedText:
         ids: list[int] = encoding.ids
         truncated = len(ids) > self._max_tokens
         if truncated:
             ids = [*ids[: self._max_tokens - 1], ids[-1]]
         pieces = tuple(encoding.tokens[1 : len(ids) - 1]) if with_pieces else ()
-        return TokenizedText(torch.tensor(ids), pieces, truncated)
+        # By NumPy: torch takes seven times as long over a list.
+        return TokenizedText(torch.from_numpy(np.array(ids, dtype=np.int64)), pieces, truncated)
 
-    def _encode_head(self, text: str, with_pieces: bool) -> Encoding:
-        """Encode the whole text, or as much of its beginning as is sure to hold `max_tokens`.
-
-        These tokenizers split at white space before anything else, so what precedes a space has the
-        same ids whatever follows it. Texts without spaces are encoded whole.
-        """
+    def _encode_heads(self, texts: Sequence[str], with_pieces: bool) -> list[Encoding]:
+        """Encode each text, or as much of its beginning as is sure to hold `max_tokens`."""
         n_chars = self._max_tokens * CHARS_A_TOKEN
-        while n_chars < len(text):
-            space = max(text.rfind(" ", 0, n_chars), text.rfind("\n", 0, n_chars))
-            if space > 0 and len(encoding := self._encode(text[:space], with_pieces)) > self._max_tokens:
-                return encoding
+        found: dict[int, Encoding] = {}
+        while missing := [index for index in range(len(texts)) if index not in found]:
+            heads = [_head(texts[index], n_chars) for index in missing]
+            for index, head, encoding in zip(missing, heads, self._encode(heads, with_pieces), strict=True):
+                if len(head) == len(texts[index]) or len(encoding) > self._max_tokens:
+                    found[index] = encoding
             n_chars *= 4
-        return self._encode(text, with_pieces)
+        return [found[index] for index in range(len(texts))]
 
-    def _encode(self, text: str, with_pieces: bool) -> Encoding:
-        # Batches release the interpreter lock, single texts do not. The fast kind leaves the pieces empty.
+    def _encode(self, texts: Sequence[str], with_pieces: bool) -> list[Encoding]:
+        # All in one call: each waits once for the interpreter's lock. The fast kind leaves the pieces empty.
         encode = self._backend.encode_batch if with_pieces else self._backend.encode_batch_fast
-        encoding: Encoding = encode([text])[0]
-        return encoding
+        encodings: list[Encoding] = encode(list(texts))
+        return encodings
 
     def _token_text(self, token_id: int) -> str:
         text: str = self._tokenizer.decode([token_id])
         return text
+
+
+def _head(text: str, n_chars: int) -> str:
+    """The beginning of the text, up to the last white space within `n_chars`, or within four times as many, ...
+
+    These tokenizers split at white space before anything else, so what precedes a space has the same ids whatever
+    follows it. Texts without spaces are left whole.
+    """
+    while n_chars < len(text):
+        if (space := max(text.rfind(" ", 0, n_chars), text.rfind("\n", 0, n_chars))) > 0:
+            return text[:space]
+        n_chars *= 4
+    return text

@@ -1,5 +1,6 @@
 """Positions as BERT and XLM-RoBERTa count them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,12 +14,17 @@ def padding_id(config: Any) -> PaddingId:
     return config.pad_token_id if config.model_type == "xlm-roberta" else None
 
 
-def token_positions(ids: Tensor, padding_id: PaddingId) -> Tensor:
-    """The position of each token of one text: [n_tokens] int64.
+def token_positions(ids: Tensor, lengths: Sequence[int], padding_id: PaddingId) -> Tensor:
+    """The position of each token in its text, for texts of so many tokens behind each other: [n_tokens] int64.
 
     XLM-RoBERTa counts from behind the padding id, and a literal padding token has no position of its own.
     """
+    # For all texts at once: a batch can have hundreds of short ones.
+    n_tokens = torch.tensor(lengths)
+    first = n_tokens.cumsum(0) - n_tokens
     if padding_id is None:
-        return torch.arange(len(ids), device=ids.device)
-    counted = ids != padding_id
-    return counted.cumsum(0) * counted + padding_id
+        return torch.arange(len(ids)) - first.repeat_interleave(n_tokens)
+    counted = (ids != padding_id).long()
+    seen = counted.cumsum(0)
+    before = (seen - counted)[first].repeat_interleave(n_tokens)
+    return (seen - before) * counted + padding_id

@@ -86,10 +86,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Size]:
 
 
 def compute(graphed: GraphedForward, lengths: Sequence[int]) -> None:
-    texts = [torch.arange(n) + n for n in lengths]
-    positions = [torch.arange(n) for n in lengths]
-    expected = forward(torch.cat(texts), torch.cat(positions), Bounds.of(lengths, "cpu"))
-    torch.testing.assert_close(graphed(forward, texts, positions), expected, rtol=0, atol=0)
+    ids = torch.cat([torch.arange(n) + n for n in lengths])
+    positions = torch.cat([torch.arange(n) for n in lengths])
+    expected = forward(ids, positions, Bounds.of(lengths, "cpu"))
+    torch.testing.assert_close(graphed(forward, ids, positions, lengths), expected, rtol=0, atol=0)
 
 
 def test_batches_of_all_sizes_in_any_order(recorded: list[Size]) -> None:
@@ -102,9 +102,9 @@ def test_batches_of_all_sizes_in_any_order(recorded: list[Size]) -> None:
 
 def test_results_stay_what_they_are_when_the_graph_is_replayed(recorded: list[Size]) -> None:
     graphed = GraphedForward("cpu")
-    first = graphed(forward, [torch.tensor([1, 2])], [torch.tensor([0, 1])])
+    first = graphed(forward, torch.tensor([1, 2]), torch.tensor([0, 1]), [2])
     before = first.clone()
-    graphed(forward, [torch.tensor([7, 8, 9])], [torch.tensor([0, 1, 2])])
+    graphed(forward, torch.tensor([7, 8, 9]), torch.tensor([0, 1, 2]), [3])
     assert torch.equal(first, before)
 
 
@@ -149,7 +149,7 @@ def test_the_forward_pass_is_not_kept_alive(recorded: list[Size], monkeypatch: p
 
         def __call__(self) -> None:
             # Too large to be recorded by the fake, which does keep what it is given.
-            self.graphs(self.forward, [torch.arange(20_000)], [torch.arange(20_000)])
+            self.graphs(self.forward, torch.arange(20_000), torch.arange(20_000), [20_000])
 
     encoder = Encoder()
     encoder()

@@ -40,42 +40,52 @@ texts = st.one_of(
 def test_ids_are_those_of_the_tokenizers_own_truncation(
     tokenizer: TextTokenizer, reference: AutoTokenizer, text: str
 ) -> None:
-    ours = tokenizer.tokenize(text)
+    [ours] = tokenizer.tokenize([text])
     assert ours.ids.tolist() == reference(text, truncation=True, max_length=LIMIT).input_ids
     assert ours.truncated == (len(reference(text).input_ids) > LIMIT)
-    with_pieces = tokenizer.tokenize(text, with_pieces=True)
+    [with_pieces] = tokenizer.tokenize([text], with_pieces=True)
     assert with_pieces.ids.equal(ours.ids)
     assert len(with_pieces.pieces) == len(ours.ids) - 2
 
 
 def test_pieces_are_of_the_text_alone(tokenizer: TextTokenizer) -> None:
-    assert "".join(tokenizer.tokenize("the telescope", with_pieces=True).pieces) == "▁the▁telescope"
+    [tokenized] = tokenizer.tokenize(["the telescope"], with_pieces=True)
+    assert "".join(tokenized.pieces) == "▁the▁telescope"
 
 
 def test_of_a_long_text_only_the_head_is_tokenized(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
     encode = TextTokenizer._encode
 
-    def spy(self: TextTokenizer, text: str, with_pieces: bool) -> Encoding:
-        lengths.append(len(text))
-        return encode(self, text, with_pieces)
+    def spy(self: TextTokenizer, texts: list[str], with_pieces: bool) -> list[Encoding]:
+        lengths.extend(map(len, texts))
+        return encode(self, texts, with_pieces)
 
     monkeypatch.setattr(TextTokenizer, "_encode", spy)
-    assert tokenizer.tokenize("telescope " * 40_000).truncated
+    assert tokenizer.tokenize(["telescope " * 40_000])[0].truncated
     assert sum(lengths) <= LIMIT * CHARS_A_TOKEN
     lengths.clear()
-    assert tokenizer.tokenize("x" * 400_000).truncated, "no space to cut at"
+    assert tokenizer.tokenize(["x" * 400_000])[0].truncated, "no space to cut at"
     assert lengths == [400_000]
+
+
+def test_texts_of_all_lengths_together_are_as_each_alone(tokenizer: TextTokenizer) -> None:
+    """Those whose heads are too few tokens are read further, and the others keep their places."""
+    texts = ["telescope " * 4000, "short", "a" * 200 + " " + "b " * 400, " " * 3000 + "end", "", "x" * 5000]
+    alone = [tokenizer.tokenize([text])[0] for text in texts]
+    for one, together in zip(alone, tokenizer.tokenize(texts), strict=True):
+        assert together.ids.equal(one.ids)
+        assert together.truncated == one.truncated
 
 
 def test_threads_do_not_disturb_each_other(tokenizer: TextTokenizer) -> None:
     texts = [f"text {i} " + "of some length " * (i % 7) for i in range(200)]
-    expected = [tokenizer.tokenize(text).ids.tolist() for text in texts]
+    expected = [tokenized.ids.tolist() for tokenized in tokenizer.tokenize(texts)]
     start = threading.Barrier(8)
 
     def tokenize_all() -> list[list[int]]:
         start.wait()
-        return [tokenizer.tokenize(text).ids.tolist() for text in texts]
+        return [tokenized.ids.tolist() for tokenized in tokenizer.tokenize(texts)]
 
     with ThreadPoolExecutor(8) as threads:
         results = [future.result() for future in [threads.submit(tokenize_all) for _ in range(8)]]
@@ -88,7 +98,7 @@ def test_truncation_in_the_checkpoints_files_is_switched_off(checkpoints: dict[s
     saved.backend_tokenizer.enable_truncation(4)
     saved.backend_tokenizer.enable_padding(length=32)
     saved.save_pretrained(tmp_path)
-    tokenized = TextTokenizer.load(Checkpoint(tmp_path), LIMIT).tokenize("the water policy report")
+    [tokenized] = TextTokenizer.load(Checkpoint(tmp_path), LIMIT).tokenize(["the water policy report"])
     assert 4 < len(tokenized.ids) < 32
     assert not tokenized.truncated
 
