@@ -103,7 +103,7 @@ class GraphedForward:
         weakref.finalize(self, _give_streams_back, self._recorders, self._recordings).atexit = False
 
     def __call__(self, forward: Forward, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Ids and positions, [n_tokens] each, of texts of so many tokens to their hidden states, [n_tokens, dim] float32.
+        """Ids and positions, [n_tokens] each, of texts of such lengths to hidden states, [n_tokens, dim] float32.
 
         `forward` is the same in every call. It is not kept, or an encoder and its graphs would keep each other alive.
         """

@@ -79,9 +79,11 @@ class TextTokenizer:
         found: dict[int, Encoding] = {}
         while missing := [index for index in range(len(texts)) if index not in found]:
             heads = [_head(texts[index], n_chars) for index in missing]
-            for index, head, encoding in zip(missing, heads, self._encode(heads, with_pieces), strict=True):
-                if len(head) == len(texts[index]) or len(encoding) > self._max_tokens:
-                    found[index] = encoding
+            found |= {
+                index: encoding
+                for index, head, encoding in zip(missing, heads, self._encode(heads, with_pieces), strict=True)
+                if len(head) == len(texts[index]) or len(encoding) > self._max_tokens
+            }
             n_chars *= 4
         return [found[index] for index in range(len(texts))]
 
