@@ -23,6 +23,8 @@ BATCH_TOKENS_CPU, BATCH_TOKENS_GPU = 1024, 16384
 """Tokens a batch that fill the processor; more of them leave its caches (docs/decisions/0001-cpu-text-backend.md)."""
 BATCH_ITEMS_CPU, BATCH_ITEMS_GPU = 64, 512
 """So many short texts fill a batch of that many tokens."""
+PREPARED_IMAGES_CPU, PREPARED_IMAGES_GPU = 32, 96
+"""A decoded page takes about 14 MB. A GPU's batches hold 20 pages: two are computed, and the next is prepared."""
 BATCHES_IN_FLIGHT_CUDA = 2
 """A GPU is given the next batch while it computes one, so that it need not wait for answers to be made of that."""
 
@@ -37,8 +39,8 @@ class RunnerLimits:
     """None: as many as suit the device."""
     max_wait_ms: float = 2.0
     max_queue_items: int = 4096
-    max_prepared_images: int = 32
-    """Decoded images held in memory at once; a page of pixels takes about 14 MB."""
+    max_prepared_images: int | None = None
+    """Images that are decoded, wait or are computed at once. None: as many as suit the device."""
     max_image_pixels: int = 40_000_000
 
     def batch(self, info: ModelInfo) -> BatchLimits:
@@ -47,6 +49,10 @@ class RunnerLimits:
         tokens = self.max_batch_tokens or (BATCH_TOKENS_CPU if on_cpu else BATCH_TOKENS_GPU)
         items = self.max_batch_items or (BATCH_ITEMS_CPU if on_cpu else BATCH_ITEMS_GPU)
         return BatchLimits(tokens, items, self.max_wait_ms, info.padding)
+
+    def prepared_images(self, info: ModelInfo) -> int:
+        """How many images a model holds at once."""
+        return self.max_prepared_images or (PREPARED_IMAGES_CPU if info.device == "cpu" else PREPARED_IMAGES_GPU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class ModelRunner:
         in_flight = BATCHES_IN_FLIGHT_CUDA if model.info.device.startswith("cuda") else 1
         self._queries = Lane(f"{name}-queries", model, batch, threads.queries, queries, urgent=True)
         self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, bulk, n_workers=in_flight)
-        self._image_slots = asyncio.Semaphore(limits.max_prepared_images)
+        self._image_slots = asyncio.Semaphore(limits.prepared_images(model.info))
         self._n_items = 0
 
     async def encode(self, items: Sequence[TextInput | ImageInput]) -> list[Embedding]:

@@ -87,16 +87,19 @@ class TextEncoderModel(TorchModel):
         return prepared
 
     def prepare_texts(self, items: Sequence[TextInput]) -> list[Prepared]:
-        with_pieces = any(Output.MULTI_VECTOR in item.outputs for item in items)
-        tokenized = self.tokenizer.tokenize([self.prompt(item) for item in items], with_pieces=with_pieces)
+        return self.prepare_prompts([self.prompt(item) for item in items], [item.outputs for item in items])
+
+    def prepare_prompts(self, prompts: Sequence[str], outputs: Sequence[frozenset[Output]]) -> list[Prepared]:
+        """Tokenize texts as they stand, each for the outputs that are wanted of it."""
+        tokenized = self.tokenizer.tokenize(prompts, with_pieces=any(Output.MULTI_VECTOR in o for o in outputs))
         return [
             Prepared(
                 inputs={"input_ids": text.ids, "pieces": text.pieces},
                 n_tokens=len(text.ids),
-                outputs=item.outputs,
+                outputs=wanted,
                 truncated=text.truncated,
             )
-            for item, text in zip(items, tokenized, strict=True)
+            for text, wanted in zip(tokenized, outputs, strict=True)
         ]
 
     def hidden_states(self, batch: Sequence[Prepared]) -> list[Tensor]:
