@@ -31,17 +31,28 @@ EMBEDDINGS: dict[int | str, dict[str, Any]] = {
 """Documents the formats and headers of embeddings in a route's `responses`."""
 
 
-async def made(work: Callable[[], T]) -> T:
-    """Work that makes an answer of what a model wrote, off the event loop; its time counts as encoding."""
+async def made(work: Callable[[], T], *, at_once: bool = False) -> T:
+    """Work that makes an answer of what a model wrote, off the event loop; its time counts as encoding.
+
+    `at_once`: here and now, since it takes less time than to wake a thread.
+    """
     with timed_phase("encode"):
-        return await asyncio.to_thread(work)
+        return work() if at_once else await asyncio.to_thread(work)
 
 
 async def respond(
-    make_content: Callable[[], Any], media_type: MediaType, encoding_format: EncodingFormat, headers: Mapping[str, str]
+    make_content: Callable[[], Any],
+    media_type: MediaType,
+    encoding_format: EncodingFormat,
+    headers: Mapping[str, str],
+    *,
+    n_vectors: int | None = None,
 ) -> Response:
-    """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written off the event loop."""
-    body = await made(lambda: encoded(make_content(), media_type, encoding_format))
+    """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written off the event loop.
+
+    A single vector (`n_vectors`) is written in some hundredths of a millisecond: it is not worth another thread.
+    """
+    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=n_vectors == 1)
     return Response(body, headers=dict(headers), media_type=media_type)
 
 
