@@ -60,8 +60,13 @@ class Batcher:
         """Batches that are taken and not done."""
 
     def expect(self, job: Job) -> None:
-        """Its inputs are on their way: a batch that would leave meanwhile waits for them."""
+        """Its inputs are on their way: a batch that would leave meanwhile waits for them.
+
+        Raises `ShuttingDownError` once the batcher is closed.
+        """
         with self._changed:
+            if self._closed:
+                raise _shutting_down()
             self._expected.add(job)
 
     def expects(self, job: Job) -> bool:
@@ -69,13 +74,8 @@ class Batcher:
         return job in self._expected
 
     def submit(self, job: Job, prepared: Sequence[Prepared]) -> None:
-        """Queue an expected job's inputs, in their order; those of a dropped one are let go.
-
-        Raises `ShuttingDownError` once the batcher is closed.
-        """
+        """Queue an expected job's inputs, in their order; those of another are let go."""
         with self._changed:
-            if self._closed:
-                raise ShuttingDownError("The model is being unloaded; send the request again.")
             if job in self._expected:
                 self._expected.remove(job)
                 job.submitted_at = self._clock()
@@ -125,16 +125,20 @@ class Batcher:
         return len(lengths) * max(lengths) if self._limits.padding is Padding.ALL else sum(lengths)
 
     def close(self) -> None:
-        """Take no more entries; what waits is still handed out."""
+        """Expect nothing more; what waits is still handed out."""
         with self._changed:
             self._closed = True
+            late, self._expected = self._expected, set()
             self._changed.notify_all()
+        for job in late:
+            job.fail(_shutting_down())
 
     def abort(self, error: ManyvecError) -> None:
         """Close, and answer everything that waits with `error`."""
+        self.close()
         with self._changed:
-            self._closed = True
-            abandoned, self._waiting = self._waiting, []
+            abandoned = self._waiting
+            self._keep([])
             self._changed.notify_all()
         for entry in abandoned:
             entry.job.fail(error)
@@ -185,3 +189,7 @@ def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
             break
         batch.append(entry)
     return batch
+
+
+def _shutting_down() -> ShuttingDownError:
+    return ShuttingDownError("The model is being unloaded; send the request again.")

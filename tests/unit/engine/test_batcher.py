@@ -186,6 +186,15 @@ def test_closing_hands_out_what_waits_and_then_ends() -> None:
         submitted(batcher, *inputs(1))
 
 
+def test_closing_refuses_what_is_still_being_prepared() -> None:
+    batcher = Batcher(AT_ONCE)
+    preparing = expected(batcher)
+    batcher.close()
+    assert isinstance(preparing.embeddings.exception(timeout=10), ShuttingDownError)
+    batcher.submit(preparing, inputs(1))
+    assert batcher.take() is None
+
+
 def test_closing_wakes_a_worker_that_waits() -> None:
     batcher = Batcher(AT_ONCE)
     thread, taken = in_thread(batcher)
