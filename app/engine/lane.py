@@ -56,17 +56,20 @@ class Lane:
             worker.start()
 
     async def encode(
-        self, n_items: int, prepare: Callable[[], Sequence[Prepared]], accepted_at: float
+        self, n_items: int, prepare: Callable[[], Sequence[Prepared]], accepted_at: float, *, at_once: bool = False
     ) -> list[Embedding]:
-        """Run `prepare` in a thread, which gives `n_items`, and wait for their embeddings.
+        """Run `prepare`, which gives `n_items`, and wait for their embeddings.
 
-        Cancelling the call drops what has not been computed yet. `accepted_at`: when the inputs came, by
-        `time.monotonic`.
+        `prepare` runs in a thread; `at_once`: here and now, since it takes less time than to wake one. Cancelling the
+        call drops what has not been computed yet. `accepted_at`: when the inputs came, by `time.monotonic`.
         """
         job = Job(n_items, accepted_at)
         self._batcher.expect(job)
         try:
-            self._threads.submit(job.context.run, self._prepare, job, prepare)
+            if at_once:
+                self._prepare(job, prepare)
+            else:
+                self._threads.submit(job.context.run, self._prepare, job, prepare)
             embeddings = await asyncio.wrap_future(job.embeddings)
         except BaseException:
             self._batcher.drop(job)

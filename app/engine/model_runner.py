@@ -16,6 +16,9 @@ from app.families.base import EmbeddingModel, ModelInfo, Prepared
 TEXTS_A_JOB = 16
 """Texts that one job of the preparing threads tokenizes: many enough to make its overhead small."""
 
+SHORT_CHARS = 500
+"""A few texts of no more characters in all are tokenized in about 0.1 ms, in which a thread would not have begun."""
+
 MAX_QUERIES = 8
 """A request with more texts is bulk work, whatever their role."""
 
@@ -121,8 +124,9 @@ class ModelRunner:
         """The request in pieces that are prepared in parallel: some texts, or one image."""
         texts = [(index, item) for index, item in enumerate(items) if isinstance(item, TextInput)]
         lane = self._lane([item for _, item in texts])
+        short = len(texts) <= TEXTS_A_JOB and sum(len(item.text) for _, item in texts) <= SHORT_CHARS
         for start in range(0, len(texts), TEXTS_A_JOB):
-            yield self._encode_texts(lane, texts[start : start + TEXTS_A_JOB], results)
+            yield self._encode_texts(lane, texts[start : start + TEXTS_A_JOB], results, at_once=short)
         for index, item in enumerate(items):
             if isinstance(item, ImageInput):
                 yield self._encode_image(index, item, results)
@@ -133,10 +137,11 @@ class ModelRunner:
         return self._queries if few_queries else self._bulk
 
     async def _encode_texts(
-        self, lane: Lane, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding]
+        self, lane: Lane, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding], *, at_once: bool
     ) -> None:
+        texts = [item for _, item in items]
         embeddings = await lane.encode(
-            len(items), lambda: self.model.prepare_texts([item for _, item in items]), time.monotonic()
+            len(texts), lambda: self.model.prepare_texts(texts), time.monotonic(), at_once=at_once
         )
         for (index, _), embedding in zip(items, embeddings, strict=True):
             results[index] = embedding

@@ -13,9 +13,12 @@ from app.core.errors import BadInputError, QueueFullError
 from app.core.types import ImageInput, Role, TextInput
 from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
-from app.engine.model_runner import MAX_QUERIES, ModelRunner, RunnerLimits
+from app.engine.model_runner import MAX_QUERIES, SHORT_CHARS, TEXTS_A_JOB, ModelRunner, RunnerLimits
 from app.families.base import Prepared
 from tests.unit.engine.scripted import ScriptedModel
+
+LONG = SHORT_CHARS + 1
+"""Characters of a text that is prepared in a thread."""
 
 
 @asynccontextmanager
@@ -49,8 +52,8 @@ async def test_requests_that_are_prepared_at_a_time_are_batched_together() -> No
             return super().prepare_text(item)
 
     model = SlowTokenizer()
-    async with runner(model, RunnerLimits(max_wait_ms=10_000, max_batch_items=8)) as r:
-        requests = asyncio.gather(*(r.encode([TextInput(str(i))]) for i in range(8)))
+    async with runner(model, RunnerLimits(max_wait_ms=10_000, max_batch_items=8, max_batch_tokens=8 * LONG)) as r:
+        requests = asyncio.gather(*(r.encode([TextInput(str(i) * LONG)]) for i in range(8)))
         while r.usage().n_items < 8:  # noqa: ASYNC110 - bounded by the test's timeout
             await asyncio.sleep(0)
         all_there.set()
@@ -108,13 +111,41 @@ async def test_a_caller_that_leaves_while_its_text_is_prepared_is_dropped_too() 
 
     model = SlowTokenizer()
     async with runner(model) as r:
-        leaver = asyncio.create_task(r.encode([TextInput("leaver")]))
+        leaver = asyncio.create_task(r.encode([TextInput("leaver" * LONG)]))
         await asyncio.to_thread(preparing.wait, 10)
         leaver.cancel()
         await asyncio.gather(leaver, return_exceptions=True)
         go_on.set()
         await r.encode([TextInput("stayer")])
     assert model.batches == [["stayer"]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "here"), [(["x" * SHORT_CHARS], True), (["x" * LONG], False), (["x"] * (TEXTS_A_JOB + 1), False)]
+)
+async def test_few_characters_are_tokenized_at_once(texts: list[str], here: bool) -> None:
+    threads = set()
+
+    class Watched(ScriptedModel):
+        def prepare_text(self, item: TextInput) -> Prepared:
+            threads.add(threading.current_thread())
+            return super().prepare_text(item)
+
+    async with runner(Watched()) as r:
+        await r.encode([TextInput(text, Role.DOCUMENT) for text in texts])
+    assert (threading.current_thread() in threads) == here
+
+
+async def test_a_text_that_cannot_be_tokenized_fails_whether_it_is_short_or_not() -> None:
+    class Broken(ScriptedModel):
+        def prepare_text(self, item: TextInput) -> Prepared:
+            raise BadInputError("no")
+
+    async with runner(Broken()) as r:
+        for text in ("x", "x" * LONG):
+            with pytest.raises(BadInputError):
+                await r.encode([TextInput(text)])
+        assert r.usage().n_items == 0
 
 
 async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
