@@ -3,8 +3,15 @@
 import os
 from typing import Any
 
-# Read when numpy is imported. MaxSim brings threads of its own; those of numpy's BLAS would only get in their way.
+# How libraries use threads; each reads its variable when it is loaded or first used, which is later.
+# MaxSim brings threads of its own; those of numpy's BLAS would only get in their way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Texts are tokenized in threads of ours: in those that the tokenizers share a query would wait for an ingest.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "OMP_WAIT_POLICY" not in os.environ:
+    # How often an idle thread of torch's looks for work before it sleeps: for some 0.1 ms. By default it does for
+    # milliseconds, in which ONNX Runtime and whatever answers miss its core (docs/decisions/0009-onnx-runtime.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __version__ = "0.1.0"
 

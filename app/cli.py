@@ -3,7 +3,6 @@
 import argparse
 import ipaddress
 import logging
-import os
 import signal
 import socket
 import sys
@@ -22,13 +21,6 @@ from app.training.command import LocalServing, train
 from app.training.flags import add_arguments
 
 log = logging.getLogger("manyvec")
-
-SPIN_COUNT = "10000"
-"""How often an idle thread of torch's (OpenMP's) looks for work before it sleeps: for some 0.1 ms.
-
-By default it looks for milliseconds, in which the core is missing to ONNX Runtime and to everything that answers
-(docs/decisions/0009-onnx-runtime.md).
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,8 +90,6 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
     import uvicorn
 
-    # Read when torch is loaded, which is later.
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     application = create_app(settings)
 
     class Server(uvicorn.Server):

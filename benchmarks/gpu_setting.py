@@ -13,7 +13,7 @@ from app.families.base import LoadOptions, Prepared
 from app.families.torch_model import DTYPES
 from benchmarks.checkpoints import CACHE
 from benchmarks.report import Table
-from benchmarks.servers import Ours
+from benchmarks.servers import OWN_THREADS, Ours
 
 PEAK_SIDES = (4096, 8192, 16384)
 TINY_PEAK_SIDES = (256,)
@@ -71,7 +71,7 @@ class GpuServer(Ours):
         )
         settings = {name: os.environ.get(name, value) for name, value in SERVER_SETTINGS.items()}
         paths = {"MODELS_FILE": str(models), "MODELS_DIR": str(CACHE), "PRELOAD": "all"}
-        return {**settings, **paths, "PORT": str(self.port)}
+        return {**settings, **paths, **OWN_THREADS, "PORT": str(self.port)}
 
 
 def built(folder: Path, build: Callable[[Path], None]) -> Path:

@@ -84,7 +84,7 @@ def ours(checkpoint: Path, dtype: str) -> Encode:
     model = E5Model.load(Checkpoint(checkpoint), LoadOptions(dtype=dtype))
 
     def encode(texts: Sequence[str]) -> Vectors:
-        items = model.prepare_prompts(texts, [frozenset({Output.DENSE})] * len(texts))
+        items = [model.prepare_prompts([text], [frozenset({Output.DENSE})])[0] for text in texts]
         vectors = np.empty((len(items), model.info.dim), np.float32)
         for batch in batches_by_length(range(len(items)), lambda index: items[index].n_tokens, BATCH_TOKENS):
             vectors[batch] = [embedding.dense for embedding in model.encode([items[index] for index in batch])]

@@ -29,6 +29,9 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "true",
 }
 
+OWN_THREADS = {"TOKENIZERS_PARALLELISM": "false"}
+"""What this server sets by itself, which `QUIET` would change."""
+
 
 class Server(ABC):
     """A running server; use it as a context manager."""
@@ -117,7 +120,8 @@ class Ours(Server):
             f'[[model]]\nname = "e5"\nfamily = "e5"\ncheckpoint = "{self.checkpoint.name}"\ntrained = false\n'
             f'device = "cpu"\ndtype = "{self.dtype}"\n'
         )
-        return {"PORT": str(self.port), "MODELS_FILE": str(models), "MODELS_DIR": str(CACHE), "PRELOAD": "all"}
+        paths = {"MODELS_FILE": str(models), "MODELS_DIR": str(CACHE), "PRELOAD": "all"}
+        return {"PORT": str(self.port), **paths, **OWN_THREADS}
 
     def body(self, texts: Sequence[Text]) -> Any:
         return {"items": [text.bare for text in texts], "model": "e5"}

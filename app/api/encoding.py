@@ -34,7 +34,7 @@ EMBEDDINGS: dict[int | str, dict[str, Any]] = {
 async def made(work: Callable[[], T], *, at_once: bool = False) -> T:
     """Work that makes an answer of what a model wrote, off the event loop; its time counts as encoding.
 
-    `at_once`: here and now, since it takes less time than to wake a thread.
+    `at_once`: here and now, since it takes less time than to wake a thread, as a single vector does.
     """
     with timed_phase("encode"):
         return work() if at_once else await asyncio.to_thread(work)
@@ -46,13 +46,10 @@ async def respond(
     encoding_format: EncodingFormat,
     headers: Mapping[str, str],
     *,
-    n_vectors: int | None = None,
+    at_once: bool = False,
 ) -> Response:
-    """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written off the event loop.
-
-    A single vector (`n_vectors`) is written in some hundredths of a millisecond: it is not worth another thread.
-    """
-    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=n_vectors == 1)
+    """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written as `made` does it."""
+    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=at_once)
     return Response(body, headers=dict(headers), media_type=media_type)
 
 

@@ -38,7 +38,11 @@ async def vectorize(
 ) -> Response:
     (embedding,) = embeddings = await _dense(engine, settings, body, [body.text], ["text"])
     return await respond(
-        lambda: {"vector": _vector(embedding, body)}, media_type, body.encoding_format, _report(embeddings), n_vectors=1
+        lambda: {"vector": _vector(embedding, body)},
+        media_type,
+        body.encoding_format,
+        _report(embeddings),
+        at_once=True,
     )
 
 
@@ -53,7 +57,7 @@ async def vectorize_batch(
     def content() -> dict[str, Any]:
         return {"vectors": body.items.keyed([_vector(embedding, body) for embedding in embeddings])}
 
-    return await respond(content, media_type, body.encoding_format, _report(embeddings), n_vectors=len(embeddings))
+    return await respond(content, media_type, body.encoding_format, _report(embeddings), at_once=len(embeddings) == 1)
 
 
 @router.post(

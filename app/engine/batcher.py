@@ -54,6 +54,8 @@ class Batcher:
         self._waiting: list[Entry] = []
         self._n_tokens = 0
         """Of those that wait."""
+        self._dropped: set[Job] = set()
+        """Their inputs may still be among those that wait: whoever looks there next takes them out, all at a time."""
         self._changed = threading.Condition()
         self._closed = False
         self._n_computing = 0
@@ -74,20 +76,27 @@ class Batcher:
         return job in self._expected
 
     def submit(self, job: Job, prepared: Sequence[Prepared]) -> None:
-        """Queue an expected job's inputs, in their order; those of another are let go."""
+        """Queue an expected job's inputs, in their order; those of another are let go.
+
+        Raises `ValueError` if they are more or fewer than the job's.
+        """
+        entries = [Entry(job, index, one) for index, one in zip(range(job.n_items), prepared, strict=True)]
+        n_tokens = sum(one.n_tokens for one in prepared)
         with self._changed:
             if job in self._expected:
                 self._expected.remove(job)
                 job.submitted_at = self._clock()
-                self._waiting += [Entry(job, index, one) for index, one in enumerate(prepared)]
-                self._n_tokens += sum(one.n_tokens for one in prepared)
+                self._waiting += entries
+                self._n_tokens += n_tokens
                 self._changed.notify_all()
 
     def drop(self, job: Job) -> None:
         """Nobody waits for it any more: none of its inputs is handed out from now on."""
         with self._changed:
-            self._expected.discard(job)
-            self._keep([entry for entry in self._waiting if entry.job is not job])
+            if job in self._expected:
+                self._expected.remove(job)
+            else:
+                self._dropped.add(job)
             self._changed.notify_all()
 
     def take(self) -> list[Entry] | None:
@@ -97,6 +106,7 @@ class Batcher:
         """
         with self._changed:
             while True:
+                self._take_dropped_out()
                 if not self._waiting:
                     if self._closed:
                         return None
@@ -116,8 +126,10 @@ class Batcher:
             self._changed.notify_all()
 
     def n_waiting(self) -> int:
-        """Entries that wait for a batch."""
-        return len(self._waiting)
+        """Inputs that wait for a batch and whose callers do, too."""
+        with self._changed:
+            self._take_dropped_out()
+            return len(self._waiting)
 
     def n_computed(self, batch: Sequence[Entry]) -> int:
         """Tokens that the model computes for a batch, padding included."""
@@ -156,6 +168,11 @@ class Batcher:
             n_items >= self._limits.max_batch_items
             or self._n_tokens * (n_items + 1) > self._limits.max_batch_tokens * n_items
         )
+
+    def _take_dropped_out(self) -> None:
+        if self._dropped:
+            self._keep([entry for entry in self._waiting if entry.job not in self._dropped])
+            self._dropped.clear()
 
     def _pop_batch(self) -> list[Entry]:
         batch = select_batch(self._waiting, self._limits)

@@ -14,6 +14,7 @@ class Job:
     def __init__(self, n_items: int, accepted_at: float = 0.0) -> None:
         """`accepted_at`: when the inputs came, by `time.monotonic`."""
         self.n_items = n_items
+        """How many inputs `submit` brings."""
         self.context = copy_context()
         """Of the request that it belongs to; what is logged about it is logged there."""
         self.embeddings: Future[list[Embedding]] = Future()
@@ -27,18 +28,20 @@ class Job:
         """For a thread that prepares."""
         self.prepare_s = 0.0
         self.queue_s = 0.0
-        """How long the last of its inputs waited for a batch."""
+        """The longest that one of its inputs waited for a batch."""
         self.model_s = 0.0
         """The longest that a batch with its inputs took."""
         self._lock = threading.Lock()
         self._answers: list[Embedding | None] = [None] * n_items
         self._n_missing = n_items
 
-    def answer(self, index: int, embedding: Embedding) -> None:
-        """Input `index` is embedded."""
+    def answer(self, index: int, embedding: Embedding, *, queue_s: float, model_s: float) -> None:
+        """Input `index` is embedded, having waited for its batch and for the model so long."""
         with self._lock:
             self._answers[index] = embedding
             self._n_missing -= 1
+            self.queue_s = max(self.queue_s, queue_s)
+            self.model_s = max(self.model_s, model_s)
             if not self._n_missing and not self.embeddings.done():
                 self.embeddings.set_result([answer for answer in self._answers if answer is not None])
 

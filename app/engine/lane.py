@@ -8,8 +8,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 
+from app.core.errors import ShuttingDownError
 from app.core.types import Embedding
 from app.engine.batcher import Batcher, BatchLimits
 from app.engine.job import Job
@@ -69,10 +71,14 @@ class Lane:
             if at_once:
                 self._prepare(job, prepare)
             else:
-                self._threads.submit(job.context.run, self._prepare, job, prepare)
+                preparing = self._threads.submit(job.context.run, self._prepare, job, prepare)
+                preparing.add_done_callback(partial(_fail_with_preparing, job))
+                del preparing
             embeddings = await asyncio.wrap_future(job.embeddings)
         except BaseException:
             self._batcher.drop(job)
+            # The error holds this frame, which must not hold the error: the inputs would stay in memory.
+            del job
             raise
         job.note_phases()
         return embeddings
@@ -97,8 +103,22 @@ class Lane:
         job.wait_s = began - job.accepted_at
         try:
             prepared = prepare()
-            job.prepare_s = time.monotonic() - began
-            self._batcher.submit(job, prepared)
-        except BaseException as error:
-            job.fail(error)
-        self._metrics.prepared(job.wait_s, time.monotonic() - began)
+        except BaseException:
+            self._note_end(job, began)
+            # As in `encode`.
+            del job, prepare
+            raise
+        self._note_end(job, began)
+        self._batcher.submit(job, prepared)
+
+    def _note_end(self, job: Job, began: float) -> None:
+        job.prepare_s = time.monotonic() - began
+        self._metrics.prepared(job.wait_s, job.prepare_s)
+
+
+def _fail_with_preparing(job: Job, preparing: Future[None]) -> None:
+    """If inputs cannot be prepared, or nobody will prepare them any more since the threads are closed."""
+    if preparing.cancelled():
+        job.fail(ShuttingDownError("The server is shutting down."))
+    elif (error := preparing.exception()) is not None:
+        job.fail(error)

@@ -17,7 +17,7 @@ TEXTS_A_JOB = 16
 """Texts that one job of the preparing threads tokenizes: many enough to make its overhead small."""
 
 SHORT_CHARS = 500
-"""A few texts of no more characters in all are tokenized in about 0.1 ms, in which a thread would not have begun."""
+"""A single text of no more characters is tokenized in about 0.1 ms, in which a thread would not have begun with it."""
 
 MAX_QUERIES = 8
 """A request with more texts is bulk work, whatever their role."""
@@ -26,8 +26,11 @@ BATCH_TOKENS_CPU, BATCH_TOKENS_GPU = 1024, 16384
 """Tokens a batch that fill the processor; more of them leave its caches (docs/decisions/0001-cpu-text-backend.md)."""
 BATCH_ITEMS_CPU, BATCH_ITEMS_GPU = 64, 512
 """So many short texts fill a batch of that many tokens."""
-PREPARED_IMAGES_CPU, PREPARED_IMAGES_GPU = 32, 96
-"""A decoded page takes about 14 MB. A GPU's batches hold 20 pages: two are computed, and the next is prepared."""
+PREPARED_IMAGES, PREPARED_IMAGES_CUDA = 32, 96
+"""Images that are decoded, wait or are computed at once; a page takes about 14 MB while it is decoded, 2 MB afterwards.
+
+On CUDA two batches of 20 pages are computed while the next two are prepared.
+"""
 BATCHES_IN_FLIGHT_CUDA = 2
 """A GPU is given the next batch while it computes one, so that it need not wait for answers to be made of that."""
 
@@ -42,8 +45,6 @@ class RunnerLimits:
     """None: as many as suit the device."""
     max_wait_ms: float = 2.0
     max_queue_items: int = 4096
-    max_prepared_images: int | None = None
-    """Images that are decoded, wait or are computed at once. None: as many as suit the device."""
     max_image_pixels: int = 40_000_000
 
     def batch(self, info: ModelInfo) -> BatchLimits:
@@ -52,10 +53,6 @@ class RunnerLimits:
         tokens = self.max_batch_tokens or (BATCH_TOKENS_CPU if on_cpu else BATCH_TOKENS_GPU)
         items = self.max_batch_items or (BATCH_ITEMS_CPU if on_cpu else BATCH_ITEMS_GPU)
         return BatchLimits(tokens, items, self.max_wait_ms, info.padding)
-
-    def prepared_images(self, info: ModelInfo) -> int:
-        """How many images a model holds at once."""
-        return self.max_prepared_images or (PREPARED_IMAGES_CPU if info.device == "cpu" else PREPARED_IMAGES_GPU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +81,11 @@ class ModelRunner:
         self._limits = limits
         batch = limits.batch(model.info)
         queries, bulk = metrics.lane(name, "queries"), metrics.lane(name, "bulk")
-        in_flight = BATCHES_IN_FLIGHT_CUDA if model.info.device.startswith("cuda") else 1
+        on_cuda = model.info.device.startswith("cuda")
+        in_flight = BATCHES_IN_FLIGHT_CUDA if on_cuda else 1
         self._queries = Lane(f"{name}-queries", model, batch, threads.queries, queries, urgent=True)
         self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, bulk, n_workers=in_flight)
-        self._image_slots = asyncio.Semaphore(limits.prepared_images(model.info))
+        self._image_slots = asyncio.Semaphore(PREPARED_IMAGES_CUDA if on_cuda else PREPARED_IMAGES)
         self._n_items = 0
 
     async def encode(self, items: Sequence[TextInput | ImageInput]) -> list[Embedding]:
@@ -124,7 +122,7 @@ class ModelRunner:
         """The request in pieces that are prepared in parallel: some texts, or one image."""
         texts = [(index, item) for index, item in enumerate(items) if isinstance(item, TextInput)]
         lane = self._lane([item for _, item in texts])
-        short = len(texts) <= TEXTS_A_JOB and sum(len(item.text) for _, item in texts) <= SHORT_CHARS
+        short = len(texts) == 1 and len(texts[0][1].text) <= SHORT_CHARS
         for start in range(0, len(texts), TEXTS_A_JOB):
             yield self._encode_texts(lane, texts[start : start + TEXTS_A_JOB], results, at_once=short)
         for index, item in enumerate(items):

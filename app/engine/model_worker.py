@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class ModelWorker:
-    """Takes batches, computes them and answers their entries, until the batcher is closed and empty."""
+    """Takes batches, computes them and answers their jobs, until the batcher is closed and empty."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ModelWorker:
         while (batch := self._batcher.take()) is not None:
             self._busy_since = taken_at = self._clock()
             try:
-                self._note_waits(batch, taken_at)
+                self._metrics.taken([taken_at - entry.job.submitted_at for entry in batch])
                 self._compute(batch, taken_at)
             except BaseException as error:
                 for entry in batch:
@@ -69,12 +69,6 @@ class ModelWorker:
                 raise
             self._batcher.done()
             self._busy_since = None
-
-    def _note_waits(self, batch: list[Entry], taken_at: float) -> None:
-        waits_s = [taken_at - entry.job.submitted_at for entry in batch]
-        self._metrics.taken(waits_s)
-        for entry, wait_s in zip(batch, waits_s, strict=True):
-            entry.job.queue_s = wait_s
 
     def _compute(self, batch: list[Entry], taken_at: float) -> None:
         """Compute a batch; if it fails as a whole, by halves, so that a bad input fails alone."""
@@ -101,8 +95,8 @@ class ModelWorker:
         n_tokens = sum(entry.prepared.n_tokens for entry in batch)
         self._metrics.computed(len(batch), n_tokens, self._batcher.n_computed(batch), now - began)
         for entry, result in zip(batch, results, strict=True):
-            entry.job.model_s = max(entry.job.model_s, now - taken_at)
-            entry.job.answer(entry.index, result)
+            queue_s = taken_at - entry.job.submitted_at
+            entry.job.answer(entry.index, result, queue_s=queue_s, model_s=now - taken_at)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         if not isinstance(error, ManyvecError):

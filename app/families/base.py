@@ -121,8 +121,9 @@ class Prepared:
 class EmbeddingModel(ABC):
     """A loaded model of one family.
 
-    `prepare_*` run in several threads at once and must not change the model's state (a fast tokenizer's
-    truncation and padding are such state). `encode` runs in two threads at once, for queries and for bulk work.
+    `prepare_*` run in several threads at once, for a short text on the event loop, and must not change the model's
+    state (a fast tokenizer's truncation and padding are such state). `encode` runs in two threads at once, for queries
+    and for bulk work.
     """
 
     spec: ClassVar[FamilySpec]
@@ -146,7 +147,7 @@ class EmbeddingModel(ABC):
         raise UnsupportedTaskError(f"Models of the family {self.spec.name} do not read text.")
 
     def prepare_texts(self, items: Sequence[TextInput]) -> list[Prepared]:
-        """Tokenize texts, where the tokenizer can all in one call."""
+        """Tokenize texts: in one call where the tokenizer can."""
         return [self.prepare_text(item) for item in items]
 
     def prepare_image(self, item: ImageInput, image: "Image.Image") -> Prepared:

@@ -45,7 +45,7 @@ def _chunk(texts: Sequence[str]) -> Vectors:
 def _encode(texts: Sequence[str]) -> Vectors:
     model = E5Model.load(Checkpoint(_folder()), LoadOptions(dtype="int8"))
     # Without E5's prefixes, which this model was not trained with.
-    items = model.prepare_prompts(texts, [frozenset({Output.DENSE})] * len(texts))
+    items = [model.prepare_prompts([text], [frozenset({Output.DENSE})])[0] for text in texts]
     vectors = np.empty((len(items), DIM), np.float16)
     batch: list[int] = []
     for index in sorted(range(len(items)), key=lambda index: items[index].n_tokens):

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from app.api.observe import HttpMetrics, ObserveRequests
 from app.core.trace import RequestIdFilter
+from app.engine.model_runner import SHORT_CHARS
 from tests.api.conftest import Serve
 from tests.fakes import FakeLoader, FakeModel
 from tests.pictures import png
@@ -139,7 +140,8 @@ async def test_two_requests_never_mix(monkeypatch: pytest.MonkeyPatch, serving: 
         loader.may_encode.clear()
 
         async def post(name: str, text: str) -> httpx.Response:
-            body = {"text": text, "model": "bge-m3"}
+            # Long enough to be prepared in a thread.
+            body = {"text": f"{'x' * SHORT_CHARS} {text}", "model": "bge-m3"}
             return await client.post("/vectorize", json=body, headers={"X-Request-Id": name})
 
         first = asyncio.create_task(post("first", "a"))
@@ -155,7 +157,7 @@ async def test_two_requests_never_mix(monkeypatch: pytest.MonkeyPatch, serving: 
     assert "model" in phases(good)
     assert all("model" not in phases(answer) for answer in answers)
     failures = sorted(line for line in log_lines if "the model failed" in line)
-    assert failures == [f"[n{number}] the model failed on an input of {number + 3} tokens" for number in range(4)]
+    assert failures == [f"[n{number}] the model failed on an input of {number + 4} tokens" for number in range(4)]
     prepared = sorted(line for line in log_lines if "preparing" in line)
     assert prepared == ["[first] preparing", *(f"[n{number}] preparing" for number in range(4))]
 

@@ -42,6 +42,15 @@ def test_inputs_that_wait_together_are_taken_together() -> None:
     assert [(e.job, e.index, e.prepared.n_tokens) for e in batch] == [(first, 0, 5), (first, 1, 6), (second, 0, 7)]
 
 
+@pytest.mark.parametrize("n_prepared", [1, 3])
+def test_more_or_fewer_inputs_than_a_job_has_are_refused(n_prepared: int) -> None:
+    batcher = Batcher(AT_ONCE)
+    job = Job(2)
+    batcher.expect(job)
+    with pytest.raises(ValueError, match="argument 2"):
+        batcher.submit(job, inputs(*range(1, n_prepared + 1)))
+
+
 def test_a_batch_keeps_the_item_limit_and_leaves_the_rest() -> None:
     batcher = Batcher(AT_ONCE)
     submitted(batcher, *inputs(1, 1, 1, 1, 1, 1))

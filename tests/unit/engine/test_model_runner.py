@@ -1,19 +1,22 @@
 """A request at one model: order, bad items, callers that leave, limits."""
 
 import asyncio
+import gc
 import io
 import threading
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from PIL import Image
 
-from app.core.errors import BadInputError, QueueFullError
+from app.core.errors import BadInputError, QueueFullError, ShuttingDownError
 from app.core.types import ImageInput, Role, TextInput
-from app.engine.lane import PrepareThreads
+from app.engine.batcher import BatchLimits
+from app.engine.lane import Lane, PrepareThreads
 from app.engine.metrics import EngineMetrics
-from app.engine.model_runner import MAX_QUERIES, SHORT_CHARS, TEXTS_A_JOB, ModelRunner, RunnerLimits
+from app.engine.model_runner import MAX_QUERIES, SHORT_CHARS, ModelRunner, RunnerLimits
 from app.families.base import Prepared
 from tests.unit.engine.scripted import ScriptedModel
 
@@ -120,10 +123,8 @@ async def test_a_caller_that_leaves_while_its_text_is_prepared_is_dropped_too() 
     assert model.batches == [["stayer"]]
 
 
-@pytest.mark.parametrize(
-    ("texts", "here"), [(["x" * SHORT_CHARS], True), (["x" * LONG], False), (["x"] * (TEXTS_A_JOB + 1), False)]
-)
-async def test_few_characters_are_tokenized_at_once(texts: list[str], here: bool) -> None:
+@pytest.mark.parametrize(("texts", "here"), [(["x" * SHORT_CHARS], True), (["x" * LONG], False), (["x", "y"], False)])
+async def test_a_single_short_text_is_tokenized_at_once(texts: list[str], here: bool) -> None:
     threads = set()
 
     class Watched(ScriptedModel):
@@ -146,6 +147,61 @@ async def test_a_text_that_cannot_be_tokenized_fails_whether_it_is_short_or_not(
             with pytest.raises(BadInputError):
                 await r.encode([TextInput(text)])
         assert r.usage().n_items == 0
+
+
+async def test_whoever_waits_for_a_thread_hears_that_there_are_none_any_more() -> None:
+    preparing, go_on = threading.Event(), threading.Event()
+
+    class SlowTokenizer(ScriptedModel):
+        def prepare_text(self, item: TextInput) -> Prepared:
+            preparing.set()
+            go_on.wait(10)
+            return super().prepare_text(item)
+
+    threads = PrepareThreads(1)
+    r = ModelRunner("test", SlowTokenizer(), RunnerLimits(max_wait_ms=0), threads, EngineMetrics())
+    first, second = (asyncio.create_task(r.encode([TextInput("x" * LONG, Role.DOCUMENT)])) for _ in range(2))
+    await asyncio.to_thread(preparing.wait, 10)
+    threads.close()
+    with pytest.raises(ShuttingDownError):
+        await second
+    go_on.set()
+    assert len(await first) == 1
+    await asyncio.to_thread(r.close)
+
+
+async def test_a_failed_job_leaves_nothing_in_memory() -> None:
+    """Its error would hold the inputs until the garbage is collected."""
+
+    class Upload:
+        pass
+
+    def failing(upload: Upload) -> Callable[[], list[Prepared]]:
+        def prepare() -> list[Prepared]:
+            raise BadInputError(f"{upload} is no picture")
+
+        return prepare
+
+    threads = PrepareThreads(1)
+    lane = Lane("test", ScriptedModel(), BatchLimits(), threads.bulk, EngineMetrics().lane("test", "bulk"))
+    upload = Upload()
+    gone = weakref.ref(upload)
+    gc.disable()
+    try:
+        with pytest.raises(BadInputError):
+            await lane.encode(1, failing(upload), 0.0)
+        del upload
+        await until(lambda: gone() is None)
+    finally:
+        gc.enable()
+    await asyncio.to_thread(lane.close)
+    threads.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - bounded by the timeout
+            await asyncio.sleep(0)
 
 
 async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
