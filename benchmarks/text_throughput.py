@@ -65,7 +65,7 @@ class Plan:
 
 QUICK = {"small": Plan((Cell(1, 1, 8), Cell(MANY, 1, MANY)))}
 USUAL = {
-    "small": Plan((Cell(1, 1, 24), Cell(8, 1, 48), Cell(MANY, 1, MANY), Cell(1, 32, 32))),
+    "small": Plan((Cell(1, 1, 24), Cell(8, 1, 48), Cell(MANY, 1, MANY), Cell(1, 32, 32), Cell(8, 32, 256))),
     # The larger ones beside those that were the fastest on the small one, and the one that everybody knows.
     "base": Plan((Cell(1, 1, 8), Cell(MANY, 1, MANY)), (InfinityOnnx,), ("sentence-transformers", "openvino")),
     "large": Plan((Cell(MANY, 1, MANY),), (InfinityOnnx,), ("openvino",)),
