@@ -1,5 +1,6 @@
 """A closed-loop HTTP client: every connection sends its next request when it has the answer to the last."""
 
+import contextlib
 import http.client
 import threading
 import time
@@ -31,20 +32,23 @@ def drive(address: Address, bodies: Sequence[bytes], connections: int) -> tuple[
 
     def run() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=TIMEOUT_S)
-        connection.connect()
-        start.wait()
         try:
+            connection.connect()
+            start.wait()
             for index, body in _shared(numbered, lock):
                 answers[index] = _post(connection, address, body)
         except Exception as error:
             problems.append(error)
+            # Where it could not connect, nobody waits for it.
+            start.abort()
         finally:
             connection.close()
 
     threads = [threading.Thread(target=run) for _ in range(connections)]
     for thread in threads:
         thread.start()
-    start.wait()
+    with contextlib.suppress(threading.BrokenBarrierError):
+        start.wait()
     started = time.perf_counter()
     for thread in threads:
         thread.join()

@@ -65,7 +65,7 @@ def test_each_input_gets_what_it_asked_for_and_no_more(model: BgeM3Model) -> Non
     wishes = [ALL, {Output.DENSE}, {Output.SPARSE}, {Output.MULTI_VECTOR}, {Output.SPARSE, Output.MULTI_VECTOR}]
     texts = ["the moon", "a longer text about the moon", "water", "solar energy report", ""]
     inputs = [TextInput(text, outputs=frozenset(wish)) for text, wish in zip(texts, wishes, strict=True)]
-    embeddings = model.encode([model.prepare_text(item) for item in inputs])
+    embeddings = model.encode(model.prepare_texts(inputs))
     for item, embedding in zip(inputs, embeddings, strict=True):
         assert (embedding.dense is not None) == (Output.DENSE in item.outputs)
         assert (embedding.sparse is not None) == (Output.SPARSE in item.outputs)

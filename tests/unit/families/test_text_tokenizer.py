@@ -73,10 +73,11 @@ def test_of_a_long_text_only_the_head_is_tokenized(tokenizer: TextTokenizer, mon
 def test_texts_of_all_lengths_together_are_as_each_alone(tokenizer: TextTokenizer) -> None:
     """Those whose heads are too few tokens are read further, and the others keep their places."""
     texts = ["telescope " * 4000, "short", "a" * 200 + " " + "b " * 400, " " * 3000 + "end", "", "x" * 5000]
-    alone = [tokenizer.tokenize([text])[0] for text in texts]
-    for one, together in zip(alone, tokenizer.tokenize(texts), strict=True):
-        assert together.ids.equal(one.ids)
-        assert together.truncated == one.truncated
+    for with_pieces in (False, True):
+        alone = [tokenizer.tokenize([text], with_pieces=with_pieces)[0] for text in texts]
+        for one, together in zip(alone, tokenizer.tokenize(texts, with_pieces=with_pieces), strict=True):
+            assert together.ids.equal(one.ids)
+            assert (together.truncated, together.pieces) == (one.truncated, one.pieces)
 
 
 def test_threads_do_not_disturb_each_other(tokenizer: TextTokenizer) -> None:
