@@ -24,6 +24,19 @@ LONG = SHORT_CHARS + 1
 """Characters of a text that is prepared in a thread."""
 
 
+class SlowTokenizer(ScriptedModel):
+    """Prepares nothing until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preparing, self.go_on = threading.Event(), threading.Event()
+
+    def prepare_text(self, item: TextInput) -> Prepared:
+        self.preparing.set()
+        self.go_on.wait(10)
+        return super().prepare_text(item)
+
+
 @asynccontextmanager
 async def runner(model: ScriptedModel, limits: RunnerLimits | None = None) -> AsyncIterator[ModelRunner]:
     threads = PrepareThreads(2)
@@ -47,19 +60,12 @@ async def test_results_come_in_the_order_of_the_items() -> None:
 
 
 async def test_requests_that_are_prepared_at_a_time_are_batched_together() -> None:
-    all_there = threading.Event()
-
-    class SlowTokenizer(ScriptedModel):
-        def prepare_text(self, item: TextInput) -> Prepared:
-            all_there.wait(10)
-            return super().prepare_text(item)
-
     model = SlowTokenizer()
     async with runner(model, RunnerLimits(max_wait_ms=10_000, max_batch_items=8, max_batch_tokens=8 * LONG)) as r:
         requests = asyncio.gather(*(r.encode([TextInput(str(i) * LONG)]) for i in range(8)))
         while r.usage().n_items < 8:  # noqa: ASYNC110 - bounded by the test's timeout
             await asyncio.sleep(0)
-        all_there.set()
+        model.go_on.set()
         await requests
     assert [len(batch) for batch in model.batches] == [8]
 
@@ -104,21 +110,13 @@ async def test_a_caller_that_leaves_is_dropped_before_it_costs_compute() -> None
 
 
 async def test_a_caller_that_leaves_while_its_text_is_prepared_is_dropped_too() -> None:
-    preparing, go_on = threading.Event(), threading.Event()
-
-    class SlowTokenizer(ScriptedModel):
-        def prepare_text(self, item: TextInput) -> Prepared:
-            preparing.set()
-            go_on.wait(10)
-            return super().prepare_text(item)
-
     model = SlowTokenizer()
     async with runner(model) as r:
         leaver = asyncio.create_task(r.encode([TextInput("leaver" * LONG)]))
-        await asyncio.to_thread(preparing.wait, 10)
+        await asyncio.to_thread(model.preparing.wait, 10)
         leaver.cancel()
         await asyncio.gather(leaver, return_exceptions=True)
-        go_on.set()
+        model.go_on.set()
         await r.encode([TextInput("stayer")])
     assert model.batches == [["stayer"]]
 
@@ -150,22 +148,14 @@ async def test_a_text_that_cannot_be_tokenized_fails_whether_it_is_short_or_not(
 
 
 async def test_whoever_waits_for_a_thread_hears_that_there_are_none_any_more() -> None:
-    preparing, go_on = threading.Event(), threading.Event()
-
-    class SlowTokenizer(ScriptedModel):
-        def prepare_text(self, item: TextInput) -> Prepared:
-            preparing.set()
-            go_on.wait(10)
-            return super().prepare_text(item)
-
-    threads = PrepareThreads(1)
-    r = ModelRunner("test", SlowTokenizer(), RunnerLimits(max_wait_ms=0), threads, EngineMetrics())
+    threads, model = PrepareThreads(1), SlowTokenizer()
+    r = ModelRunner("test", model, RunnerLimits(max_wait_ms=0), threads, EngineMetrics())
     first, second = (asyncio.create_task(r.encode([TextInput("x" * LONG, Role.DOCUMENT)])) for _ in range(2))
-    await asyncio.to_thread(preparing.wait, 10)
+    await asyncio.to_thread(model.preparing.wait, 10)
     threads.close()
     with pytest.raises(ShuttingDownError):
         await second
-    go_on.set()
+    model.go_on.set()
     assert len(await first) == 1
     await asyncio.to_thread(r.close)
 
