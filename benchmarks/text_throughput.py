@@ -70,7 +70,7 @@ USUAL = {
     "base": Plan((Cell(1, 1, 8), Cell(MANY, 1, MANY)), (InfinityOnnx,), ("sentence-transformers", "openvino")),
     "large": Plan((Cell(MANY, 1, MANY),), (InfinityOnnx,), ("openvino",)),
 }
-"""About 20 minutes on two cores, most of them spent in the peers."""
+"""Half an hour on two cores, most of it spent in the peers."""
 GRID = tuple(Cell(*shape) for shape in ((1, 1, 24), (8, 1, 64), (MANY, 1, 128), (1, 32, 64), (8, 32, 256)))
 FULL = dict.fromkeys(E5_SHAPES, Plan((*GRID, Cell(MANY, 32, MANY * 32))))
 

@@ -71,9 +71,9 @@ class Lane:
             if at_once:
                 self._prepare(job, prepare)
             else:
-                preparing = self._threads.submit(job.context.run, self._prepare, job, prepare)
-                preparing.add_done_callback(partial(_fail_with_preparing, job))
-                del preparing
+                self._threads.submit(job.context.run, self._prepare, job, prepare).add_done_callback(
+                    partial(_fail_with_preparing, job)
+                )
             embeddings = await asyncio.wrap_future(job.embeddings)
         except BaseException:
             self._batcher.drop(job)

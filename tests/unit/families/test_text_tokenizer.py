@@ -1,7 +1,6 @@
 """Texts of any length into token ids, by several threads at once."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -92,30 +91,6 @@ def test_threads_do_not_disturb_each_other(tokenizer: TextTokenizer) -> None:
     with ThreadPoolExecutor(8) as threads:
         results = [future.result() for future in [threads.submit(tokenize_all) for _ in range(8)]]
     assert all(result == expected for result in results)
-
-
-def test_few_texts_do_not_wait_for_long_ones(tokenizer: TextTokenizer) -> None:
-    """Those of a query, for those of an ingest: in the tokenizers' own threads they would."""
-    long = ["telescope" * 20_000] * 8
-    began = time.perf_counter()
-    tokenizer.tokenize(long)
-    took_long = time.perf_counter() - began
-    stop = threading.Event()
-
-    def ingest() -> None:
-        while not stop.is_set():
-            tokenizer.tokenize(long)
-
-    with ThreadPoolExecutor(2) as threads:
-        for _ in range(2):
-            threads.submit(ingest)
-        took = []
-        for _ in range(9):
-            began = time.perf_counter()
-            tokenizer.tokenize(["a", "b"])
-            took.append(time.perf_counter() - began)
-        stop.set()
-    assert sorted(took)[4] < took_long / 4
 
 
 def test_truncation_in_the_checkpoints_files_is_switched_off(checkpoints: dict[str, Path], tmp_path: Path) -> None:
