@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from torch import Tensor
 
-from app.families import onnx_graph
 from app.families.base import Padding
+from app.families.encoder_graph import PackedTexts, batches
 from app.families.low_rank import Adapter, require_fit
-from app.families.token_positions import padding_id, token_positions
-
-LONG_TEXT = 1024
-"""Tokens. Longer texts are computed one by one, in tiles: otherwise attention would take the square of their length
-in memory."""
-
-PAD_TO = 32
-"""Texts are padded to a multiple of it. Sums over the padded length are then made in the same order whatever else is in
-the batch, so that the vectors are the same to the last bit."""
-
+from app.families.onnx_graph import HIDDEN, OnnxGraph, adapter_inputs, graph_inputs, graph_of
+from app.families.token_positions import padding_id
 
 ERRORS_ONLY = 3
 """Of ONNX Runtime's levels of logging."""
@@ -42,7 +34,7 @@ class OnnxEncoder:
 
     def __init__(self, encoder: Any, *, int8: bool = False) -> None:
         self._padding_id = padding_id(encoder.config)
-        graph = onnx_graph.encoder_graph(encoder, int8=int8)
+        graph = graph_of(encoder, int8=int8)
         self.memory_bytes = sum(array.nbytes for array in graph.weights.values())
         self._session = _session(graph)
         self._adaptable = graph.adaptable
@@ -51,7 +43,7 @@ class OnnxEncoder:
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
-        return [states for batch in _batches(texts) for states in self._run(batch)]
+        return [states for batch in batches(texts) for states in self._run(batch)]
 
     def adapted(self, adapter: Adapter) -> Self:
         """The same session, which gets the adapter's weights with each batch. Raises `ModelLoadError`."""
@@ -60,41 +52,26 @@ class OnnxEncoder:
         runner._adapter = {
             name: array
             for layer, low_rank in adapter.items()
-            for name, array in onnx_graph.adapter_inputs(layer, low_rank).items()
+            for name, array in adapter_inputs(layer, low_rank).items()
         }
         runner.memory_bytes = sum(array.nbytes for array in runner._adapter.values())
         return runner
 
-    def _run(self, texts: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        n_tokens = [len(text) for text in texts]
-        ids, lengths, longest = torch.cat(list(texts)), torch.tensor(n_tokens), max(n_tokens)
-        # The kernel for long texts knows no mask.
-        is_long = longest > LONG_TEXT
-        columns = torch.arange(longest if is_long else -(-longest // PAD_TO) * PAD_TO)
-        mask = columns < lengths[:, None]
-        # What stands at the places of no token is computed and thrown away.
-        rows = torch.where(mask, (lengths.cumsum(0) - lengths)[:, None] + columns, 0)
-        inputs = {
-            onnx_graph.IDS: ids,
-            onnx_graph.POSITIONS: token_positions(ids, n_tokens, self._padding_id),
-            onnx_graph.ROWS: rows,
-            onnx_graph.PLACES: mask.flatten().nonzero()[:, 0],
-            onnx_graph.MASK: mask.int(),
-            onnx_graph.LONG: torch.tensor(is_long),
-        }
-        hidden = self._compute({name: tensor.numpy() for name, tensor in inputs.items()} | self._adapter)
-        return torch.split(torch.from_numpy(hidden), n_tokens)
+    def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        texts = PackedTexts.of(batch, self._padding_id)
+        hidden = self._compute(graph_inputs(texts) | self._adapter)
+        return torch.split(torch.from_numpy(hidden), list(texts.lengths))
 
     def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         try:
-            (hidden,) = self._session.run([onnx_graph.HIDDEN], inputs)
+            (hidden,) = self._session.run([HIDDEN], inputs)
         except (Fail, RuntimeException) as error:
             # Theirs are no RuntimeErrors; a failed allocation is told from the rest by its words, as torch's is.
             raise RuntimeError(f"ONNX Runtime: {error}") from error
         return hidden  # type: ignore[no-any-return]
 
 
-def _session(graph: onnx_graph.EncoderGraph) -> onnxruntime.InferenceSession:
+def _session(graph: OnnxGraph) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     # A pattern is kept for every shape of input that has been seen: memory that grows with the variety of texts.
@@ -107,11 +84,3 @@ def _session(graph: onnx_graph.EncoderGraph) -> onnxruntime.InferenceSession:
     options.add_external_initializers(list(graph.weights), values)
     model = graph.model().SerializeToString()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _batches(texts: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
-    """Texts that are not long together, each long one alone, in order."""
-    if max(map(len, texts)) <= LONG_TEXT:
-        yield texts
-    else:
-        yield from ([text] for text in texts)

@@ -1,7 +1,5 @@
-"""The forward pass of a BERT-like encoder as an ONNX graph over packed texts.
+"""The forward pass of a BERT-like encoder as an ONNX graph, whose weights stay outside of it.
 
-All tokens of a batch lie behind each other in one [n_tokens, dim] matrix, and only attention gathers them into
-[n_texts, longest, dim]: linear layers, nine tenths of the work, compute no padding. The weights stay outside the graph.
 Operators beyond ONNX's own are ONNX Runtime's, documented in its `docs/ContribOperators.md`.
 """
 
@@ -14,14 +12,13 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from app.families.encoder_graph import Graph, PackedTexts, build_encoder
 from app.families.low_rank import LowRank
 
 OPSET, CONTRIB = 17, "com.microsoft"
 
 IDS, POSITIONS, ROWS, PLACES, MASK, LONG = "ids", "positions", "rows", "places", "mask", "long"
-"""Inputs: ids and positions [n_tokens]; `rows` [n_texts, longest], the token at each place of the padded batch, and
-`mask`, 1 where there is one (int32); `places` [n_tokens], where in the padded batch each token is; `long`, true for one
-long text that is alone. Indices are int64."""
+"""Inputs: those of `PackedTexts`, the mask as int32, and whether it is one long text."""
 HIDDEN = "hidden"
 """Output: [n_tokens, dim] float32."""
 DOWN, UP, IS_ADAPTED = ".down", ".up", ".is_adapted"
@@ -35,8 +32,8 @@ TINY = 1e-12
 
 
 @dataclass(slots=True)
-class EncoderGraph:
-    """A graph that is being built: its nodes, and its weights by name."""
+class OnnxGraph(Graph[str]):
+    """A graph that is being built, by the names of what its nodes give, and its weights by name."""
 
     int8: bool = False
     """Linear layers multiply in int8: weights scaled by output, activations by token, so that no token depends on
@@ -85,8 +82,19 @@ class EncoderGraph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name, domain=domain, **attributes))
         return name
 
+    def lookup_ids(self, table: Tensor) -> str:
+        return self.op("Gather", self.weight("words", table), IDS)
+
+    def lookup_positions(self, table: Tensor) -> str:
+        return self.op("Gather", self.weight("positions.weight", table), POSITIONS)
+
+    def add(self, a: str, b: str | Tensor) -> str:
+        return self.op("Add", a, b if isinstance(b, str) else self.weight(f"row.{len(self.nodes)}", b))
+
+    def gelu(self, x: str) -> str:
+        return self.op("Gelu", x, domain=CONTRIB)
+
     def linear(self, x: str, layer: nn.Linear, name: str) -> str:
-        """[n, in_features] -> [n, out_features]"""
         bias = self.weight(f"{name}.bias", layer.bias)
         if not self.int8:
             weight = self.weight(f"{name}.weight", layer.weight)
@@ -124,18 +132,16 @@ class EncoderGraph:
         return self._quantized[x]
 
     def layer_norm(self, x: str, layer: nn.LayerNorm, name: str) -> str:
-        """[n, dim] -> the same"""
         weight, bias = self.weight(f"{name}.weight", layer.weight), self.weight(f"{name}.bias", layer.bias)
         return self.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.eps)
 
     def attention(self, query: str, key: str, value: str, n_heads: int) -> str:
-        """Self-attention within each text: [n_texts, longest, dim] -> the same.
-
-        Without a mask ONNX Runtime computes it in tiles: a long text does not take the square of its length in memory.
-        """
-        without_mask = _attention_branch("attended.long", (query, key, value), n_heads)
-        with_mask = _attention_branch("attended.together", (query, key, value, "", MASK), n_heads)
-        return self.op("If", LONG, then_branch=without_mask, else_branch=with_mask)
+        # Without a mask ONNX Runtime computes in tiles: a long text does not take the square of its length in memory.
+        padded = tuple(self.op("Gather", x, ROWS) for x in (query, key, value))
+        without_mask = _attention_branch("attended.long", padded, n_heads)
+        with_mask = _attention_branch("attended.together", (*padded, "", MASK), n_heads)
+        attended = self.op("If", LONG, then_branch=without_mask, else_branch=with_mask)
+        return self.op("Gather", self.op("Flatten", attended, axis=2), PLACES)
 
     def _one(self) -> str:
         return self.constant("one", 1)
@@ -158,46 +164,27 @@ def adapter_inputs(layer: str, low_rank: LowRank) -> dict[str, NDArray[Any]]:
     return {layer + suffix: np.ascontiguousarray(value) for suffix, value in values.items()}
 
 
-def encoder_graph(encoder: Any, *, int8: bool = False) -> EncoderGraph:
+def graph_of(encoder: Any, *, int8: bool = False) -> OnnxGraph:
     """The graph of transformers' `BertModel` or `XLMRobertaModel` with the exact GELU, in float32.
 
     Its weights are the encoder's own memory, except for linear layers in int8.
     """
-    graph = EncoderGraph(int8)
-    dim = encoder.config.hidden_size
-    hidden = _embeddings(graph, encoder.embeddings)
-    flat = graph.constant("flat", [-1, dim], np.int64)
-    for number, layer in enumerate(encoder.encoder.layer):
-        hidden = _layer(graph, layer, f"encoder.layer.{number}", hidden, flat)
+    graph = OnnxGraph(int8)
+    build_encoder(graph, encoder)
     graph.nodes[-1].output[0] = HIDDEN
     return graph
 
 
-def _embeddings(graph: EncoderGraph, embeddings: Any) -> str:
-    words = graph.op("Gather", graph.weight("words", embeddings.word_embeddings.weight), IDS)
-    positions = graph.op("Gather", graph.weight("positions.weight", embeddings.position_embeddings.weight), POSITIONS)
-    first_type = graph.weight("types", embeddings.token_type_embeddings.weight[0])
-    added = graph.op("Add", graph.op("Add", words, first_type), positions)
-    return graph.layer_norm(added, embeddings.LayerNorm, "embeddings.norm")
-
-
-def _layer(graph: EncoderGraph, layer: Any, name: str, hidden: str, flat: str) -> str:
-    """[n_tokens, dim] -> the same. Linear layers are called what they are called in the encoder."""
-    attention = layer.attention.self
-    query, key, value = (
-        graph.op("Gather", graph.linear(hidden, getattr(attention, part), f"{name}.attention.self.{part}"), ROWS)
-        for part in ("query", "key", "value")
-    )
-    padded = graph.attention(query, key, value, attention.num_attention_heads)
-    attended = graph.op("Gather", graph.op("Reshape", padded, flat), PLACES)
-    attended = graph.linear(attended, layer.attention.output.dense, f"{name}.attention.output.dense")
-    hidden = graph.layer_norm(
-        graph.op("Add", attended, hidden), layer.attention.output.LayerNorm, f"{name}.attention.output.norm"
-    )
-    inner = graph.linear(hidden, layer.intermediate.dense, f"{name}.intermediate.dense")
-    inner = graph.op("Gelu", inner, domain=CONTRIB)
-    outer = graph.linear(inner, layer.output.dense, f"{name}.output.dense")
-    return graph.layer_norm(graph.op("Add", outer, hidden), layer.output.LayerNorm, f"{name}.norm")
+def graph_inputs(texts: PackedTexts) -> dict[str, NDArray[Any]]:
+    """What the graph reads of a batch."""
+    return {
+        IDS: texts.ids.numpy(),
+        POSITIONS: texts.positions.numpy(),
+        ROWS: texts.rows.numpy(),
+        PLACES: texts.places.numpy(),
+        MASK: texts.mask.int().numpy(),
+        LONG: np.array(texts.is_long),
+    }
 
 
 def _attention_branch(name: str, inputs: Sequence[str], n_heads: int) -> GraphProto:

@@ -16,9 +16,10 @@ from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaMode
 from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.encoder_graph import LONG_TEXT
 from app.families.encoders import EncoderRunner, open_encoder
 from app.families.low_rank import LowRank
-from app.families.onnx_encoder import LONG_TEXT, OnnxEncoder
+from app.families.onnx_encoder import OnnxEncoder
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import TorchModel
