@@ -25,7 +25,7 @@ class ConfigError(ManyvecError):
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
-Backend = Literal["auto", "torch", "onnxruntime"]
+Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
@@ -113,7 +113,8 @@ def _model_config(entry: Any, number: int, path: Path) -> ModelConfig:
     backend = "onnxruntime" if model.dtype == "int8" else model.backend
     if backend not in ("auto", *model.spec.backends):
         raise ConfigError(
-            f"{path}: {model.name}: dtype int8 and backend onnxruntime are for text models, not for {model.family}."
+            f"{path}: {model.name}: dtype int8 and the backends onnxruntime and openvino are for text models, not for "
+            f"{model.family}."
         )
     return model
 

@@ -42,7 +42,7 @@ class FamilySpec:
     variable: str
     """Environment variable that replaces the family's checkpoint."""
     backends: frozenset[str] = frozenset({"torch"})
-    """What can compute its models: `torch`, `onnxruntime`."""
+    """What can compute its models: `torch`, `onnxruntime`, `openvino`."""
 
     def can(self, modality: Modality, *outputs: Output) -> bool:
         """True if the family writes every one of `outputs` for inputs of `modality`."""
@@ -67,7 +67,7 @@ class LoadOptions:
     dtype: str = "float32"
     """`float32`, `bfloat16`, `float16`, `int8`"""
     backend: str = "auto"
-    """`torch`, `onnxruntime`; auto: the fastest for the model on its device"""
+    """`torch`, `onnxruntime`, `openvino`; auto: the fastest for the model on its device"""
     bases: SharedBases = field(default_factory=SharedBases, compare=False, repr=False)
     """What other models have in memory already. The default shares with none."""
 
@@ -95,7 +95,7 @@ class ModelInfo:
     memory_bytes: int
     """Bytes that its weights and buffers take on the device, with those of a base that it shares."""
     backend: str = "torch"
-    """What computes: `torch` or `onnxruntime`"""
+    """What computes: `torch`, `onnxruntime` or `openvino`"""
     attention: str = "sdpa"
     """How: `sdpa`, `flash_attention_2`, ..."""
     padding: Padding = Padding.ALL

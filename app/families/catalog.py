@@ -17,7 +17,7 @@ TEXT_MULTI_VECTOR = Capability(Modality.TEXT, Output.MULTI_VECTOR)
 IMAGE_DENSE = Capability(Modality.IMAGE, Output.DENSE)
 IMAGE_MULTI_VECTOR = Capability(Modality.IMAGE, Output.MULTI_VECTOR)
 
-ENCODER_BACKENDS = frozenset({"torch", "onnxruntime"})
+ENCODER_BACKENDS = frozenset({"torch", "onnxruntime", "openvino"})
 
 CATALOG: dict[str, FamilySpec] = {
     spec.name: spec

@@ -1,8 +1,11 @@
 """The ways to run a BERT-like encoder, and which of them suits a model on its device."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, Protocol, Self
 
+import torch
 from torch import Tensor
 
 from app.core.errors import ModelLoadError
@@ -14,6 +17,9 @@ from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
+
+GRAPH_RUNTIMES = {"openvino": ("float32",), "onnxruntime": ("float32", INT8)}
+"""Backends that compute on a CPU what `encoder_graph.py` describes, and in which dtypes."""
 
 
 class EncoderRunner(Protocol):
@@ -37,35 +43,63 @@ class EncoderRunner(Protocol):
         """
 
 
-def runs_on_onnx(options: LoadOptions, activation: str) -> bool:
-    """True for what ONNX Runtime computes, unless another backend is asked for."""
-    can = options.device == "cpu" and options.dtype in ("float32", INT8) and activation == "gelu"
-    return can and options.backend != "torch"
+def with_backend(options: LoadOptions, activation: str, *, with_adapters: bool = False) -> LoadOptions:
+    """The same with the fastest backend where none is asked for (docs/decisions/0013-openvino.md).
+
+    `with_adapters`: LoRA adapters are to share the encoder's weights, which OpenVINO's graph does not allow.
+    """
+    if options.backend != "auto":
+        return options
+    can = [backend for backend in GRAPH_RUNTIMES if _computes(backend, options, activation)]
+    if with_adapters or not _openvino_is_faster():
+        can = [backend for backend in can if backend != "openvino"]
+    return replace(options, backend=can[0] if can else "torch")
 
 
 def open_encoder(encoder: Any, options: LoadOptions) -> EncoderRunner:
     """Take over the weights of transformers' `BertModel` or `XLMRobertaModel`, which is on its device.
 
-    `EncoderWeights` are enough for ONNX Runtime.
-
-    On a CPU ONNX Runtime is the fastest (docs/decisions/0009-onnx-runtime.md). Raises `ModelLoadError` for a backend
-    or a dtype that this encoder or device has not.
+    `EncoderWeights` are enough for the `GRAPH_RUNTIMES`. Raises `ModelLoadError` for a backend or a dtype that this
+    encoder or device has not.
     """
-    on_cpu = options.device == "cpu"
-    if runs_on_onnx(options, encoder.config.hidden_act):
-        # Imported only here: it takes a while, and a server with a GPU does without.
-        from app.families.onnx_encoder import OnnxEncoder
-
-        return OnnxEncoder(encoder, int8=options.dtype == INT8)
-    if options.dtype == INT8 or options.backend == "onnxruntime":
+    activation = encoder.config.hidden_act
+    options = with_backend(options, activation)
+    if options.backend in GRAPH_RUNTIMES and _computes(options.backend, options, activation):
+        return _open_graph(encoder, options)
+    if options.backend in GRAPH_RUNTIMES or options.dtype == INT8:
         raise ModelLoadError(
-            'ONNX Runtime and int8 are for text models on a CPU (`device = "cpu"`, dtype float32 or int8) '
-            "whose activation is GELU. Leave `backend` and `dtype` out for this one."
+            "OpenVINO (float32) and ONNX Runtime (float32, int8) are for text models on a CPU whose activation is "
+            "GELU. Leave `backend` and `dtype` out for this one."
         )
-    if on_cpu:
+    if options.device == "cpu":
         packed = PackedEncoder(encoder)
         pack_linears(encoder)
         return packed
     head_dim = encoder.config.hidden_size // encoder.config.num_attention_heads
     attention = choose_varlen_attention(options.device, torch_dtype(options.dtype), head_dim)
     return PackedEncoder(encoder, attention) if attention else PaddedEncoder(encoder)
+
+
+def _computes(backend: str, options: LoadOptions, activation: str) -> bool:
+    """True if this graph runtime does, with these options."""
+    return options.device == "cpu" and options.dtype in GRAPH_RUNTIMES[backend] and activation == "gelu"
+
+
+def _openvino_is_faster() -> bool:
+    """Its kernels gain where there is AVX-512; it is not installed everywhere."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and find_spec("openvino") is not None
+
+
+def _open_graph(encoder: Any, options: LoadOptions) -> EncoderRunner:
+    # Imported only here: each takes a while, and a server with a GPU does without.
+    if options.backend == "openvino":
+        try:
+            from app.families.openvino_encoder import OpenVinoEncoder
+        except ImportError as error:
+            raise ModelLoadError(
+                "OpenVINO is not installed: `pip install openvino`, or leave `backend` out."
+            ) from error
+        return OpenVinoEncoder(encoder)
+    from app.families.onnx_encoder import OnnxEncoder
+
+    return OnnxEncoder(encoder, int8=options.dtype == INT8)

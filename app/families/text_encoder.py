@@ -13,7 +13,7 @@ from app.core.types import Output, TextInput
 from app.families.adapter_files import base_key, shared_part
 from app.families.base import Checkpoint, FamilySpec, LoadOptions, ModelInfo, Prepared
 from app.families.encoder_weights import read_encoder
-from app.families.encoders import EncoderRunner, open_encoder, runs_on_onnx
+from app.families.encoders import GRAPH_RUNTIMES, EncoderRunner, open_encoder, with_backend
 from app.families.files import read_json
 from app.families.low_rank import read_adapter
 from app.families.onednn import pack_linears
@@ -110,9 +110,11 @@ class TextEncoderModel(TorchModel):
 def open_served(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> ServedEncoder:
     """The checkpoint's encoder, over weights that are in memory already if another model has them.
 
-    In int8 an adapter is merged into a copy of its base. Raises `ModelLoadError`.
+    For int8 and OpenVINO an adapter is merged into a copy of its base. Raises `ModelLoadError`.
     """
     part = shared_part(checkpoint, options)
+    activation = read_json(_config_file(checkpoint)).get("hidden_act", "gelu")
+    options = with_backend(options, activation, with_adapters=part != checkpoint)
     share = options.bases.share(base_key(spec.name, part, options), lambda: _open(spec, part, options))
     runner = share.weights.runner
     if part != checkpoint:
@@ -128,8 +130,7 @@ def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions)
 
 
 def _open(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> OpenEncoder:
-    config = read_json(_config_file(checkpoint))
-    if checkpoint.base is None and runs_on_onnx(options, config.get("hidden_act", "gelu")):
+    if checkpoint.base is None and options.backend in GRAPH_RUNTIMES:
         encoder: Any = read_encoder(checkpoint.path, _model_type(spec, checkpoint))
     else:
         encoder = load_encoder(spec, checkpoint, options)

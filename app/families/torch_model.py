@@ -20,10 +20,10 @@ _OUT_OF_MEMORY_TEXTS = (
     "out of memory",
     "not enough memory",
     "can't allocate memory",
-    "failed to allocate memory",
+    "failed to allocate",
     "bad_alloc",
 )
-"""How CUDA and MPS, torch's CPU allocator on Windows, the one elsewhere, and ONNX Runtime word a failed allocation."""
+"""How CUDA and MPS, torch's CPU allocator on Windows, the one elsewhere, ONNX Runtime and OpenVINO word it."""
 
 
 class TorchModel(EmbeddingModel):

@@ -44,7 +44,7 @@ class Info(Body):
     trained: bool = Field(description="False for random weights, whose vectors mean nothing.")
     device: str
     dtype: str
-    backend: str = Field(description="What computes: `torch` or `onnxruntime`.")
+    backend: str = Field(description="What computes: `torch`, `onnxruntime` or `openvino`.")
     flash_attn: bool
     attention: str
     dim: int = Field(description="Width of the vectors, read from the model.")
@@ -74,7 +74,7 @@ class ModelObject(Body):
     context_length: int | None = Field(description="Longest input in tokens.")
     device: str | None
     dtype: str | None
-    backend: str | None = Field(description="What computes: `torch` or `onnxruntime`.")
+    backend: str | None = Field(description="What computes: `torch`, `onnxruntime` or `openvino`.")
     memory_bytes: int | None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from app import starter
@@ -173,6 +174,30 @@ def test_a_merged_adapter_equals_one_beside_its_base(folders: AdapterFolders) ->
     change_settings(folders.adapter, {"alpha_pattern": {"no such layer": 1}})
     assert not is_plain(folders.adapter)
     np.testing.assert_allclose(vectors(case.load(folders.checkpoint)), beside, atol=MAX_DIFFERENCE)
+
+
+def test_for_openvino_an_adapter_is_merged(folders: AdapterFolders) -> None:
+    bases = SharedBases()
+    case = Case("e5", LoadOptions(backend="openvino"), folders)
+    base, adapted = (case.load(checkpoint, bases) for checkpoint in (Checkpoint(folders.base), folders.checkpoint))
+    assert adapted.info.backend == "openvino"
+    assert adapted.memory_bytes == base.memory_bytes
+    np.testing.assert_allclose(vectors(adapted), vectors(case.load(Checkpoint(folders.merged))), atol=MAX_DIFFERENCE)
+
+
+def test_where_openvino_is_the_choice_adapters_share_a_base_of_onnx_runtime(
+    folders: AdapterFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    bases, case = SharedBases(), Case("e5", LoadOptions(), folders)
+    second = Checkpoint(second_adapter(folders.adapter, tmp_path / "second"), folders.base)
+    base, *adapted = (
+        case.load(checkpoint, bases) for checkpoint in (Checkpoint(folders.base), folders.checkpoint, second)
+    )
+    assert [model.info.backend for model in (base, *adapted)] == ["openvino", "onnxruntime", "onnxruntime"]
+    assert adapted[0].memory_bytes == adapted[0].info.memory_bytes
+    assert adapted[1].memory_bytes < adapted[1].info.memory_bytes / 2
+    np.testing.assert_allclose(vectors(adapted[0]), vectors(case.load(Checkpoint(folders.merged))), atol=MAX_DIFFERENCE)
 
 
 def test_in_int8_an_adapter_is_merged(folders: AdapterFolders) -> None:

@@ -4,7 +4,9 @@ import copy
 import os
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +22,7 @@ from app.families.encoder_graph import LONG_TEXT
 from app.families.encoders import EncoderRunner, open_encoder
 from app.families.low_rank import LowRank
 from app.families.onnx_encoder import OnnxEncoder
+from app.families.openvino_encoder import OpenVinoEncoder
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import TorchModel
@@ -62,6 +65,9 @@ def texts(*lengths: int) -> list[Tensor]:
 
 
 RAGGED = texts(1, 7, 64, 2, 33, 31)
+
+Graph = Callable[[Any], EncoderRunner]
+GRAPHS = [OnnxEncoder, OpenVinoEncoder]
 
 
 def states(run: EncoderRunner, batch: list[Tensor]) -> list[Tensor]:
@@ -106,14 +112,16 @@ def test_padded(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_onnx_runtime(kind: str) -> None:
-    assert_close(states(OnnxEncoder(encoder(kind)), RAGGED), expected(kind, RAGGED))
+@pytest.mark.parametrize("runner", GRAPHS)
+def test_graph_runtimes(kind: str, runner: Graph) -> None:
+    assert_close(states(runner(encoder(kind)), RAGGED), expected(kind, RAGGED))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_onnx_runtime_with_long_texts(kind: str) -> None:
+@pytest.mark.parametrize("runner", GRAPHS)
+def test_graph_runtimes_with_long_texts(kind: str, runner: Graph) -> None:
     batch = texts(20, LONG_TEXT + 90, LONG_TEXT, 5, LONG_TEXT + 1)
-    assert_close(states(OnnxEncoder(encoder(kind)), batch), expected(kind, batch))
+    assert_close(states(runner(encoder(kind)), batch), expected(kind, batch))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,9 +132,9 @@ def test_int8_stays_near(kind: str) -> None:
         assert not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_onnx_runtime_gives_the_same_bits_in_any_batch(int8: bool) -> None:
-    run = OnnxEncoder(encoder("xlm-roberta"), int8=int8)
+@pytest.mark.parametrize("runner", [*GRAPHS, partial(OnnxEncoder, int8=True)])
+def test_graph_runtimes_give_the_same_bits_in_any_batch(runner: Graph) -> None:
+    run = runner(encoder("xlm-roberta"))
     batch = texts(3, 40, 17, 64, 65, 200, 31, 32, 33, 90, LONG_TEXT + 8)
     alone = [states(run, [text])[0] for text in batch]
     together, backwards = states(run, batch), states(run, batch[::-1])[::-1]
@@ -164,8 +172,12 @@ def test_a_row_of_zeros_is_no_trouble_in_int8() -> None:
     assert torch.cosine_similarity(found.mean(0), reference.mean(0), dim=0) > INT8_COSINE
 
 
-def test_onnx_runtime_is_the_choice_for_a_cpu() -> None:
-    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), OnnxEncoder)
+@pytest.mark.parametrize(("capability", "runner"), [("AVX512", OpenVinoEncoder), ("AVX2", OnnxEncoder)])
+def test_the_choice_for_a_cpu(monkeypatch: pytest.MonkeyPatch, capability: str, runner: type[Any]) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), runner)
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="onnxruntime")), OnnxEncoder)
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="openvino")), OpenVinoEncoder)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(dtype="int8")), OnnxEncoder)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="torch")), PackedEncoder)
     assert isinstance(open_encoder(encoder("bert").bfloat16(), LoadOptions(dtype="bfloat16")), PackedEncoder)
@@ -176,12 +188,14 @@ def test_onnx_runtime_is_the_choice_for_a_cpu() -> None:
     ("activation", "options"),
     [
         ("relu", LoadOptions(backend="onnxruntime")),
+        ("relu", LoadOptions(backend="openvino")),
+        ("gelu", LoadOptions(dtype="int8", backend="openvino")),
         ("gelu", LoadOptions(dtype="bfloat16", backend="onnxruntime")),
         ("gelu", LoadOptions(dtype="int8", backend="torch")),
         ("gelu", LoadOptions(device="cuda", dtype="int8")),
     ],
 )
-def test_what_onnx_runtime_cannot_do_is_said(activation: str, options: LoadOptions) -> None:
+def test_what_graph_runtimes_cannot_do_is_said(activation: str, options: LoadOptions) -> None:
     with pytest.raises(ModelLoadError, match="for text models on a CPU"):
         open_encoder(encoder("bert", activation), options)
 
@@ -190,6 +204,17 @@ def test_memory_is_that_of_the_weights() -> None:
     n_bytes = sum(weight.nbytes for name, weight in encoder("bert").named_parameters() if "pooler" not in name)
     assert OnnxEncoder(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.01)
     assert OnnxEncoder(encoder("bert"), int8=True).memory_bytes < 0.8 * n_bytes
+
+
+def test_openvino_computes_two_batches_at_once() -> None:
+    run = OpenVinoEncoder(encoder("bert"))
+    ragged = [texts(5, 90), texts(700, 30)]
+    alone = [states(run, batch) for batch in ragged]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(partial(states, run), ragged * 20))
+    for number, found in enumerate(together):
+        for one, two in zip(found, alone[number % 2], strict=True):
+            assert torch.equal(one, two)
 
 
 class Wrapped(TorchModel):
@@ -209,13 +234,14 @@ class Wrapped(TorchModel):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its size from /proc")
-def test_a_batch_that_does_not_fit_into_memory_is_told_apart() -> None:
-    run = OnnxEncoder(encoder("bert"))
-    batch = texts(*[LONG_TEXT] * 64)
-    # Attention of this batch takes 64 texts x 4 heads x 1024 x 1024 numbers: a gigabyte.
+@pytest.mark.parametrize("runner", GRAPHS)
+def test_a_batch_that_does_not_fit_into_memory_is_told_apart(runner: Graph) -> None:
+    run = runner(encoder("bert"))
+    batch = texts(*[LONG_TEXT] * 512)
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + (300 << 20), hard))
+    # Less than the widest layer gives: 512 texts x 1024 tokens x 128 numbers.
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + (200 << 20), hard))
     try:
         with pytest.raises(OutOfMemoryError):
             Wrapped(run).encode([Prepared({"ids": text}, LONG_TEXT) for text in batch])

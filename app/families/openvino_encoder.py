@@ -1,0 +1,79 @@
+"""Runs a BERT-like encoder with OpenVINO on a CPU: docs/decisions/0013-openvino.md."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from openvino import Core, InferRequest
+from torch import Tensor
+
+from app.core.errors import ModelLoadError
+from app.families.base import Padding
+from app.families.encoder_graph import PackedTexts, batches
+from app.families.low_rank import Adapter
+from app.families.openvino_graph import graph_inputs, model_of
+from app.families.token_positions import padding_id
+
+SETTINGS = {
+    "PERFORMANCE_HINT": "LATENCY",
+    # All cores for one batch; a compiled model computes one at a time, so each thread that encodes has its own.
+    "NUM_STREAMS": 1,
+    # Elsewhere it may take bfloat16 where the processor has it.
+    "INFERENCE_PRECISION_HINT": "f32",
+    # The cores are the whole server's.
+    "ENABLE_CPU_PINNING": False,
+}
+
+
+N_THREADS = 2
+"""That encode: for queries and for bulk work (see `EmbeddingModel`). Each has the layers' weights as kernels like them,
+from when it first computes while the other does."""
+
+
+class OpenVinoEncoder:
+    """The forward pass of transformers' `BertModel` or `XLMRobertaModel`; only attention is padded."""
+
+    backend = "openvino"
+    attention = "openvino"
+    padding = Padding.ATTENTION
+
+    def __init__(self, encoder: Any) -> None:
+        self._padding_id = padding_id(encoder.config)
+        self._model = model_of(encoder)
+        self._idle = [self._compiled()]
+        tables, layers = (_bytes(part.parameters()) for part in (encoder.embeddings, encoder.encoder))
+        self.memory_bytes = tables + N_THREADS * layers
+
+    def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
+        """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
+        return [states for batch in batches(texts) for states in self._run(batch)]
+
+    def adapted(self, adapter: Adapter) -> NoReturn:
+        """Raises `ModelLoadError`: what is added to a layer would keep OpenVINO from computing it in one go."""
+        raise ModelLoadError("OpenVINO computes no adapters: leave `backend` out for this model.")
+
+    def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        texts = PackedTexts.of(batch, self._padding_id)
+        hidden = self._compute(graph_inputs(texts))
+        return torch.split(torch.from_numpy(hidden), list(texts.lengths))
+
+    def _compute(self, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled()
+        hidden: NDArray[np.float32] = request.infer(inputs, share_inputs=True)[0]
+        # Not one that failed.
+        self._idle.append(request)
+        return hidden
+
+    def _compiled(self) -> InferRequest:
+        n_threads = {"INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else {}
+        return Core().compile_model(self._model, "CPU", SETTINGS | n_threads).create_infer_request()
+
+
+def _bytes(weights: Iterable[Tensor]) -> int:
+    return sum(weight.nbytes for weight in weights)
