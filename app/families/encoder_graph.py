@@ -19,11 +19,6 @@ Value = TypeVar("Value")
 LONG_TEXT = 1024
 """Tokens. Longer texts are computed one by one: otherwise attention would take the square of their length in memory."""
 
-PAD_TO = 32
-"""Texts are padded to a multiple of it. Sums over the padded length are then made in the same order whatever else is in
-the batch, so that the vectors are the same to the last bit."""
-
-
 class Graph(Protocol[Value]):
     """A graph that is being built; it reads `PackedTexts`. Layers are called what they are in the encoder."""
 
@@ -93,11 +88,15 @@ class PackedTexts:
     """Tokens of each text."""
 
     @classmethod
-    def of(cls, texts: Sequence[Tensor], padding_id: PaddingId) -> Self:
-        """Of each text's ids: of one long text, or of any number of shorter ones."""
+    def of(cls, texts: Sequence[Tensor], padding_id: PaddingId, multiple: int) -> Self:
+        """Of each text's ids: of one long text, or of any number of shorter ones, padded to a multiple.
+
+        Where the multiple is that of the kernels' vectors, they sum up in the same order whatever else is in the batch,
+        and the result is the same to the last bit.
+        """
         lengths = [len(text) for text in texts]
         ids, n_tokens, longest = torch.cat(list(texts)), torch.tensor(lengths), max(lengths)
-        columns = torch.arange(longest if longest > LONG_TEXT else -(-longest // PAD_TO) * PAD_TO)
+        columns = torch.arange(longest if longest > LONG_TEXT else -(-longest // multiple) * multiple)
         mask = columns < n_tokens[:, None]
         return cls(
             ids=ids,

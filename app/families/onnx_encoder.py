@@ -18,6 +18,9 @@ from app.families.low_rank import Adapter, require_fit
 from app.families.onnx_graph import HIDDEN, OnnxGraph, adapter_inputs, graph_inputs, graph_of
 from app.families.token_positions import padding_id
 
+PAD_TO = 32
+"""Tokens; with fewer, results depend on the rest of the batch."""
+
 ERRORS_ONLY = 3
 """Of ONNX Runtime's levels of logging."""
 
@@ -58,7 +61,7 @@ class OnnxEncoder:
         return runner
 
     def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        texts = PackedTexts.of(batch, self._padding_id)
+        texts = PackedTexts.of(batch, self._padding_id, PAD_TO)
         hidden = self._compute(graph_inputs(texts) | self._adapter)
         return torch.split(torch.from_numpy(hidden), list(texts.lengths))
 

@@ -27,6 +27,8 @@ SETTINGS = {
     "ENABLE_CPU_PINNING": False,
 }
 
+PAD_TO = 16
+"""Tokens; with fewer, results depend on the rest of the batch."""
 
 N_THREADS = 2
 """That encode: for queries and for bulk work (see `EmbeddingModel`). Each has the layers' weights as kernels like them,
@@ -56,7 +58,7 @@ class OpenVinoEncoder:
         raise ModelLoadError("OpenVINO computes no adapters: leave `backend` out for this model.")
 
     def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        texts = PackedTexts.of(batch, self._padding_id)
+        texts = PackedTexts.of(batch, self._padding_id, PAD_TO)
         hidden = self._compute(graph_inputs(texts))
         return torch.split(torch.from_numpy(hidden), list(texts.lengths))
 
