@@ -43,11 +43,10 @@ PLAIN_SETTINGS = {
 def shared_part(checkpoint: Checkpoint, options: LoadOptions) -> Checkpoint:
     """What of a checkpoint is loaded for all who use it: an adapter's base, or else all of it.
 
-    All of it, too, where the adapter is merged into a copy of its base: for int8 and OpenVINO, whose layers cannot be
-    added to, and for adapters that do more than add a product of low rank to linear layers.
+    All of it, too, where the adapter is merged into a copy of its base: for int8, whose weights cannot be added to, and
+    for adapters that do more than add a product of low rank to linear layers.
     """
-    cannot_be_added_to = options.dtype == INT8 or options.backend == "openvino"
-    if checkpoint.base is None or cannot_be_added_to or not is_plain(checkpoint.path):
+    if checkpoint.base is None or options.dtype == INT8 or not is_plain(checkpoint.path):
         return checkpoint
     return Checkpoint(checkpoint.base)
 

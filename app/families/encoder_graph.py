@@ -19,6 +19,7 @@ Value = TypeVar("Value")
 LONG_TEXT = 1024
 """Tokens. Longer texts are computed one by one: otherwise attention would take the square of their length in memory."""
 
+
 class Graph(Protocol[Value]):
     """A graph that is being built; it reads `PackedTexts`. Layers are called what they are in the encoder."""
 

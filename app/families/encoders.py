@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,7 +28,10 @@ class EncoderRunner(Protocol):
     backend: str
     attention: str
     padding: Padding
-    memory_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that it takes now."""
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text on the CPU, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32.
@@ -36,24 +39,20 @@ class EncoderRunner(Protocol):
         Result i belongs to text i and does not depend on the others.
         """
 
-    def adapted(self, adapter: Adapter) -> Self:
+    def adapted(self, adapter: Adapter) -> "EncoderRunner":
         """The same encoder with a LoRA adapter, over the same weights; its `memory_bytes` are what the adapter adds.
 
         Names are those of the encoder that was opened. Raises `ModelLoadError`.
         """
 
 
-def with_backend(options: LoadOptions, activation: str, *, with_adapters: bool = False) -> LoadOptions:
-    """The same with the fastest backend where none is asked for (docs/decisions/0013-openvino.md).
-
-    `with_adapters`: LoRA adapters are to share the encoder's weights, which OpenVINO's graph does not allow.
-    """
+def with_backend(options: LoadOptions, activation: str) -> LoadOptions:
+    """The same with the fastest backend where none is asked for (docs/decisions/0013-openvino.md)."""
     if options.backend != "auto":
         return options
-    can = [backend for backend in GRAPH_RUNTIMES if _computes(backend, options, activation)]
-    if with_adapters or not _openvino_is_faster():
-        can = [backend for backend in can if backend != "openvino"]
-    return replace(options, backend=can[0] if can else "torch")
+    fastest = ("openvino", "onnxruntime") if _openvino_is_faster() else ("onnxruntime",)
+    can = (backend for backend in fastest if _computes(backend, options, activation))
+    return replace(options, backend=next(can, "torch"))
 
 
 def open_encoder(encoder: Any, options: LoadOptions) -> EncoderRunner:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from openvino import Core, InferRequest
 from torch import Tensor
 
-from app.core.errors import ModelLoadError
 from app.families.base import Padding
 from app.families.encoder_graph import PackedTexts, batches
 from app.families.low_rank import Adapter
 from app.families.openvino_graph import graph_inputs, model_of
 from app.families.token_positions import padding_id
+
+if TYPE_CHECKING:
+    from app.families.onnx_encoder import OnnxEncoder
 
 SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -36,7 +38,11 @@ from when it first computes while the other does."""
 
 
 class OpenVinoEncoder:
-    """The forward pass of transformers' `BertModel` or `XLMRobertaModel`; only attention is padded."""
+    """The forward pass of transformers' `BertModel` or `XLMRobertaModel`; only attention is padded.
+
+    LoRA adapters over it are computed by ONNX Runtime: OpenVINO computes a layer with what follows it in one go, which
+    an addition in between would keep it from.
+    """
 
     backend = "openvino"
     attention = "openvino"
@@ -44,18 +50,29 @@ class OpenVinoEncoder:
 
     def __init__(self, encoder: Any) -> None:
         self._padding_id = padding_id(encoder.config)
+        self._encoder = encoder
+        self._tables, self._layers = (_bytes(part.parameters()) for part in (encoder.embeddings, encoder.encoder))
         self._model = model_of(encoder)
         self._idle = [self._compiled()]
-        tables, layers = (_bytes(part.parameters()) for part in (encoder.embeddings, encoder.encoder))
-        self.memory_bytes = tables + N_THREADS * layers
+        self._for_adapters: OnnxEncoder | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """With the layers once for each of `N_THREADS`, and once more as soon as there is an adapter."""
+        return self._tables + self._layers * (N_THREADS + (self._for_adapters is not None))
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
         return [states for batch in batches(texts) for states in self._run(batch)]
 
-    def adapted(self, adapter: Adapter) -> NoReturn:
-        """Raises `ModelLoadError`: what is added to a layer would keep OpenVINO from computing it in one go."""
-        raise ModelLoadError("OpenVINO computes no adapters: leave `backend` out for this model.")
+    def adapted(self, adapter: Adapter) -> "OnnxEncoder":
+        """All adapters are computed over the same weights. Raises `ModelLoadError`."""
+        # Imported only here: it takes a while, and most servers have no adapters.
+        from app.families.onnx_encoder import OnnxEncoder
+
+        if self._for_adapters is None:
+            self._for_adapters = OnnxEncoder(self._encoder)
+        return self._for_adapters.adapted(adapter)
 
     def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         texts = PackedTexts.of(batch, self._padding_id, PAD_TO)

@@ -110,11 +110,9 @@ class TextEncoderModel(TorchModel):
 def open_served(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> ServedEncoder:
     """The checkpoint's encoder, over weights that are in memory already if another model has them.
 
-    For int8 and OpenVINO an adapter is merged into a copy of its base. Raises `ModelLoadError`.
+    In int8 an adapter is merged into a copy of its base. Raises `ModelLoadError`.
     """
     part = shared_part(checkpoint, options)
-    activation = read_json(_config_file(checkpoint)).get("hidden_act", "gelu")
-    options = with_backend(options, activation, with_adapters=part != checkpoint)
     share = options.bases.share(base_key(spec.name, part, options), lambda: _open(spec, part, options))
     runner = share.weights.runner
     if part != checkpoint:
@@ -130,6 +128,7 @@ def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions)
 
 
 def _open(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> OpenEncoder:
+    options = with_backend(options, read_json(_config_file(checkpoint)).get("hidden_act", "gelu"))
     if checkpoint.base is None and options.backend in GRAPH_RUNTIMES:
         encoder: Any = read_encoder(checkpoint.path, _model_type(spec, checkpoint))
     else:

@@ -141,7 +141,9 @@ async def test_a_base_and_its_adapters_are_served_and_unloaded_in_any_order(
     loader = CheckpointLoader(
         lambda config: checkpoints[config.name], device="cpu", dtype="float32", limits=RunnerLimits(), threads=threads
     )
-    registry = ModelRegistry([ModelConfig(name, "e5", name) for name in checkpoints], loader, EngineMetrics())
+    registry = ModelRegistry(
+        [ModelConfig(name, "e5", name, backend="onnxruntime") for name in checkpoints], loader, EngineMetrics()
+    )
 
     def in_memory() -> int:
         return sum(status.info.memory_bytes for status in registry.statuses() if status.info)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 
 from app import starter
@@ -34,6 +33,7 @@ MAX_DIFFERENCE = 1e-5
 
 CASES = [
     ("e5", "onnxruntime", "every layer"),
+    ("e5", "openvino", "some"),
     ("e5", "torch", "some"),
     ("bge-m3", "onnxruntime", "some"),
     ("bge-m3", "torch", "every layer"),
@@ -176,30 +176,6 @@ def test_a_merged_adapter_equals_one_beside_its_base(folders: AdapterFolders) ->
     np.testing.assert_allclose(vectors(case.load(folders.checkpoint)), beside, atol=MAX_DIFFERENCE)
 
 
-def test_for_openvino_an_adapter_is_merged(folders: AdapterFolders) -> None:
-    bases = SharedBases()
-    case = Case("e5", LoadOptions(backend="openvino"), folders)
-    base, adapted = (case.load(checkpoint, bases) for checkpoint in (Checkpoint(folders.base), folders.checkpoint))
-    assert adapted.info.backend == "openvino"
-    assert adapted.memory_bytes == base.memory_bytes
-    np.testing.assert_allclose(vectors(adapted), vectors(case.load(Checkpoint(folders.merged))), atol=MAX_DIFFERENCE)
-
-
-def test_where_openvino_is_the_choice_adapters_share_a_base_of_onnx_runtime(
-    folders: AdapterFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    bases, case = SharedBases(), Case("e5", LoadOptions(), folders)
-    second = Checkpoint(second_adapter(folders.adapter, tmp_path / "second"), folders.base)
-    base, *adapted = (
-        case.load(checkpoint, bases) for checkpoint in (Checkpoint(folders.base), folders.checkpoint, second)
-    )
-    assert [model.info.backend for model in (base, *adapted)] == ["openvino", "onnxruntime", "onnxruntime"]
-    assert adapted[0].memory_bytes == adapted[0].info.memory_bytes
-    assert adapted[1].memory_bytes < adapted[1].info.memory_bytes / 2
-    np.testing.assert_allclose(vectors(adapted[0]), vectors(case.load(Checkpoint(folders.merged))), atol=MAX_DIFFERENCE)
-
-
 def test_in_int8_an_adapter_is_merged(folders: AdapterFolders) -> None:
     bases, options = SharedBases(), LoadOptions(dtype="int8")
     case = Case("e5", options, folders)
@@ -227,8 +203,9 @@ def test_a_base_that_was_written_anew_is_another_one(folders: AdapterFolders) ->
 
 
 def weights_of(model: Any) -> list[int]:
-    """Identities of what holds the base's weights: ONNX Runtime's session, or tensors."""
+    """Identities of what holds the base's weights for its adapters: ONNX Runtime's session, or tensors."""
     runner = getattr(model, "_runner", None)
+    runner = getattr(runner, "_for_adapters", runner)
     if hasattr(runner, "_session"):
         return [id(runner._session)]
     module = runner._encoder if runner else model.module
