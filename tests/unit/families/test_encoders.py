@@ -17,12 +17,12 @@ from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaMode
 
 from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding
+from app.families import encoders
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.encoder_graph import LONG_TEXT
 from app.families.encoders import EncoderRunner, open_encoder
 from app.families.low_rank import LowRank
 from app.families.onnx_encoder import OnnxEncoder
-from app.families.openvino_encoder import OpenVinoEncoder
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import TorchModel
@@ -66,8 +66,16 @@ def texts(*lengths: int) -> list[Tensor]:
 
 RAGGED = texts(1, 7, 64, 2, 33, 31)
 
+
+def on_openvino(encoder: Any) -> EncoderRunner:
+    pytest.importorskip("openvino", reason="OpenVINO is installed on x86 only")
+    from app.families.openvino_encoder import OpenVinoEncoder
+
+    return OpenVinoEncoder(encoder)
+
+
 Graph = Callable[[Any], EncoderRunner]
-GRAPHS = [OnnxEncoder, OpenVinoEncoder]
+GRAPHS = [OnnxEncoder, on_openvino]
 
 
 def states(run: EncoderRunner, batch: list[Tensor]) -> list[Tensor]:
@@ -172,12 +180,13 @@ def test_a_row_of_zeros_is_no_trouble_in_int8() -> None:
     assert torch.cosine_similarity(found.mean(0), reference.mean(0), dim=0) > INT8_COSINE
 
 
-@pytest.mark.parametrize(("capability", "runner"), [("AVX512", OpenVinoEncoder), ("AVX2", OnnxEncoder)])
-def test_the_choice_for_a_cpu(monkeypatch: pytest.MonkeyPatch, capability: str, runner: type[Any]) -> None:
+@pytest.mark.parametrize(("capability", "backend"), [("AVX512", "openvino"), ("AVX2", "onnxruntime")])
+def test_the_choice_for_a_cpu(monkeypatch: pytest.MonkeyPatch, capability: str, backend: str) -> None:
+    pytest.importorskip(backend, reason="OpenVINO is installed on x86 only")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), runner)
+    assert open_encoder(encoder("bert"), LoadOptions()).backend == backend
+    assert open_encoder(encoder("bert"), LoadOptions(backend=backend)).backend == backend
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="onnxruntime")), OnnxEncoder)
-    assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="openvino")), OpenVinoEncoder)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(dtype="int8")), OnnxEncoder)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="torch")), PackedEncoder)
     assert isinstance(open_encoder(encoder("bert").bfloat16(), LoadOptions(dtype="bfloat16")), PackedEncoder)
@@ -207,7 +216,7 @@ def test_memory_is_that_of_the_weights() -> None:
 
 
 def test_openvino_computes_two_batches_at_once() -> None:
-    run = OpenVinoEncoder(encoder("bert"))
+    run = on_openvino(encoder("bert"))
     ragged = [texts(5, 90), texts(700, 30)]
     alone = [states(run, batch) for batch in ragged]
     with ThreadPoolExecutor(2) as threads:
@@ -215,6 +224,15 @@ def test_openvino_computes_two_batches_at_once() -> None:
     for number, found in enumerate(together):
         for one, two in zip(found, alone[number % 2], strict=True):
             assert torch.equal(one, two)
+
+
+def test_where_openvino_is_not_installed_it_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "app.families.openvino_encoder", None)
+    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), OnnxEncoder)
+    with pytest.raises(ModelLoadError, match="OpenVINO is not installed"):
+        open_encoder(encoder("bert"), LoadOptions(backend="openvino"))
 
 
 class Wrapped(TorchModel):
