@@ -17,7 +17,8 @@ Value = TypeVar("Value")
 """What a runtime's graph is built of: an array that will be computed."""
 
 LONG_TEXT = 1024
-"""Tokens. Longer texts are computed one by one: otherwise attention would take the square of their length in memory."""
+"""Tokens. Texts are computed one by one where one is longer: ONNX Runtime's attention takes the square of the length in
+memory unless it has nothing to mask."""
 
 
 class Graph(Protocol[Value]):
@@ -116,7 +117,7 @@ class PackedTexts:
 
 
 def batches(texts: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
-    """Texts that are not long together, each long one alone, in order."""
+    """All texts together, or each alone if one of them is long; in order."""
     if max(map(len, texts)) <= LONG_TEXT:
         yield texts
     else:

@@ -96,7 +96,7 @@ def _open_graph(encoder: Any, options: LoadOptions) -> EncoderRunner:
             from app.families.openvino_encoder import OpenVinoEncoder
         except ImportError as error:
             raise ModelLoadError(
-                "OpenVINO is not installed: `pip install openvino`, or leave `backend` out."
+                f"OpenVINO cannot be imported here ({error}): `pip install openvino`, or choose another `backend`."
             ) from error
         return OpenVinoEncoder(encoder)
     from app.families.onnx_encoder import OnnxEncoder

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from openvino import Core, InferRequest
 from torch import Tensor
 
 from app.families.base import Padding
 from app.families.encoder_graph import PackedTexts, batches
-from app.families.low_rank import Adapter
+from app.families.low_rank import Adapter, copy_sharing_weights
 from app.families.openvino_graph import graph_inputs, model_of
+from app.families.openvino_runtime import Core, InferRequest
 from app.families.token_positions import padding_id
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ SETTINGS = {
 PAD_TO = 16
 """Tokens; with fewer, results depend on the rest of the batch."""
 
-N_THREADS = 2
-"""That encode: for queries and for bulk work (see `EmbeddingModel`). Each has the layers' weights as kernels like them,
-from when it first computes while the other does."""
-
 
 class OpenVinoEncoder:
     """The forward pass of transformers' `BertModel` or `XLMRobertaModel`; only attention is padded.
@@ -49,17 +45,19 @@ class OpenVinoEncoder:
     padding = Padding.ATTENTION
 
     def __init__(self, encoder: Any) -> None:
-        self._padding_id = padding_id(encoder.config)
         self._encoder = encoder
-        self._tables, self._layers = (_bytes(part.parameters()) for part in (encoder.embeddings, encoder.encoder))
+        self._padding_id = padding_id(encoder.config)
         self._model = model_of(encoder)
-        self._idle = [self._compiled()]
+        self._requests: list[InferRequest] = []
+        """One for each thread that has computed while all others did."""
+        self._idle: list[InferRequest] = []
         self._for_adapters: OnnxEncoder | None = None
 
     @property
     def memory_bytes(self) -> int:
-        """With the layers once for each of `N_THREADS`, and once more as soon as there is an adapter."""
-        return self._tables + self._layers * (N_THREADS + (self._for_adapters is not None))
+        """With the layers once for each time that they have been laid out."""
+        tables, layers = (_bytes(part.parameters()) for part in (self._encoder.embeddings, self._encoder.encoder))
+        return tables + layers * max(1, len(self._requests) + (self._for_adapters is not None))
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
@@ -70,9 +68,10 @@ class OpenVinoEncoder:
         # Imported only here: it takes a while, and most servers have no adapters.
         from app.families.onnx_encoder import OnnxEncoder
 
-        if self._for_adapters is None:
-            self._for_adapters = OnnxEncoder(self._encoder)
-        return self._for_adapters.adapted(adapter)
+        base = self._for_adapters or OnnxEncoder(copy_sharing_weights(self._encoder))
+        adapted = base.adapted(adapter)
+        self._for_adapters = base
+        return adapted
 
     def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         texts = PackedTexts.of(batch, self._padding_id, PAD_TO)
@@ -84,8 +83,13 @@ class OpenVinoEncoder:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled()
-        hidden: NDArray[np.float32] = request.infer(inputs, share_inputs=True)[0]
-        # Not one that failed.
+            self._requests.append(request)
+        try:
+            hidden: NDArray[np.float32] = request.infer(inputs, share_inputs=True)[0]
+        except Exception:
+            # It is left with the shapes of this batch in some of its layers, and would fail again.
+            self._requests.remove(request)
+            raise
         self._idle.append(request)
         return hidden
 

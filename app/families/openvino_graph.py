@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from openvino import Model, PartialShape, Type
-from openvino import opset13 as ops
 from torch import Tensor, nn
 
 from app.families.encoder_graph import Graph, PackedTexts, build_encoder
+from app.families.openvino_runtime import Model, PartialShape, Type, ops
 
 ANY = -1
 """A size that differs from batch to batch."""
@@ -85,7 +84,7 @@ def _input(name: str, shape: list[int], dtype: Any = Type.i64) -> Node:
 
 
 def _weight(values: Tensor) -> Node:
-    """Not copied, and kept by the graph."""
+    """Not copied: the encoder has to live as long."""
     return ops.constant(values.detach().numpy(), shared_memory=True)
 
 

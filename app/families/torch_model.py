@@ -51,7 +51,7 @@ class TorchModel(EmbeddingModel):
         try:
             with torch.inference_mode():
                 return self.forward_batch(batch)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         # Outside the except block: its traceback would keep the activations alive, and so the memory in use.
@@ -135,9 +135,9 @@ def to_numpy(tensor: Tensor) -> FloatArray:
     return received.numpy().copy()
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """True for a failed allocation. Only CUDA has a class for it (a `RuntimeError`); the others are told by text."""
-    if isinstance(error, torch.OutOfMemoryError):
+def is_out_of_memory(error: Exception) -> bool:
+    """True for a failed allocation. Only Python and CUDA have a class for it; the others are told by text."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
     return any(known in text for known in _OUT_OF_MEMORY_TEXTS)

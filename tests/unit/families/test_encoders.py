@@ -3,11 +3,13 @@
 import copy
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any, Self
 
 import pytest
@@ -27,7 +29,9 @@ from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import TorchModel
 from app.families.varlen_attention import jagged_attention
+from app.settings import REPO
 from app.starter.weights import randomize
+from tests.unit.families.backends import skip_without
 
 N_POSITIONS = LONG_TEXT + 200
 SIZES = {
@@ -68,7 +72,7 @@ RAGGED = texts(1, 7, 64, 2, 33, 31)
 
 
 def on_openvino(encoder: Any) -> EncoderRunner:
-    pytest.importorskip("openvino", reason="OpenVINO is installed on x86 only")
+    skip_without("openvino")
     from app.families.openvino_encoder import OpenVinoEncoder
 
     return OpenVinoEncoder(encoder)
@@ -151,6 +155,15 @@ def test_graph_runtimes_give_the_same_bits_in_any_batch(runner: Graph) -> None:
         assert torch.equal(one, three)
 
 
+@pytest.mark.parametrize("runner", GRAPHS)
+def test_graph_runtimes_give_the_same_bits_in_any_batch_in_a_true_width(runner: Graph) -> None:
+    sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 1}
+    run = runner(BertModel(BertConfig(**SIZES | sizes)).eval().requires_grad_(False))
+    batch = texts(3, 40, 17, 64, 65, 200, 31, 90)
+    for text, together in zip(batch, states(run, batch), strict=True):
+        assert torch.equal(states(run, [text])[0], together)
+
+
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="only threads divide a product")
 def test_onnx_runtime_gives_the_same_bits_in_any_batch_with_an_adapter() -> None:
     """As wide as it takes for products of this rank to be summed up in another order, were they computed whole."""
@@ -182,7 +195,7 @@ def test_a_row_of_zeros_is_no_trouble_in_int8() -> None:
 
 @pytest.mark.parametrize(("capability", "backend"), [("AVX512", "openvino"), ("AVX2", "onnxruntime")])
 def test_the_choice_for_a_cpu(monkeypatch: pytest.MonkeyPatch, capability: str, backend: str) -> None:
-    pytest.importorskip(backend, reason="OpenVINO is installed on x86 only")
+    skip_without(backend)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert open_encoder(encoder("bert"), LoadOptions()).backend == backend
     assert open_encoder(encoder("bert"), LoadOptions(backend=backend)).backend == backend
@@ -211,19 +224,46 @@ def test_what_graph_runtimes_cannot_do_is_said(activation: str, options: LoadOpt
 
 def test_memory_is_that_of_the_weights() -> None:
     n_bytes = sum(weight.nbytes for name, weight in encoder("bert").named_parameters() if "pooler" not in name)
-    assert OnnxEncoder(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.01)
+    for runner in GRAPHS:
+        assert runner(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.01)
     assert OnnxEncoder(encoder("bert"), int8=True).memory_bytes < 0.8 * n_bytes
 
 
 def test_openvino_computes_two_batches_at_once() -> None:
-    run = on_openvino(encoder("bert"))
+    plain = encoder("bert")
+    layers = sum(weight.nbytes for weight in plain.encoder.parameters())
+    run = on_openvino(plain)
     ragged = [texts(5, 90), texts(700, 30)]
     alone = [states(run, batch) for batch in ragged]
+    once = run.memory_bytes
+    both = Barrier(2)
+
+    def compute(batch: list[Tensor]) -> list[Tensor]:
+        both.wait()
+        return states(run, batch)
+
     with ThreadPoolExecutor(2) as threads:
-        together = list(threads.map(partial(states, run), ragged * 20))
+        together = list(threads.map(compute, ragged * 50))
     for number, found in enumerate(together):
         for one, two in zip(found, alone[number % 2], strict=True):
             assert torch.equal(one, two)
+    # Each of the two threads has its own, and there is no third.
+    assert run.memory_bytes == once + layers
+
+
+def test_importing_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    skip_without("openvino")
+    script = "import sys, app.families.openvino_encoder; print([name for name in sys.modules if 'telemetry' in name])"
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "HOME": str(tmp_path)},
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "[]"
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_openvino_is_not_installed_it_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +271,7 @@ def test_where_openvino_is_not_installed_it_is_not_chosen(monkeypatch: pytest.Mo
     monkeypatch.setattr(encoders, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "app.families.openvino_encoder", None)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions()), OnnxEncoder)
-    with pytest.raises(ModelLoadError, match="OpenVINO is not installed"):
+    with pytest.raises(ModelLoadError, match="OpenVINO cannot be imported here"):
         open_encoder(encoder("bert"), LoadOptions(backend="openvino"))
 
 
@@ -256,6 +296,7 @@ class Wrapped(TorchModel):
 def test_a_batch_that_does_not_fit_into_memory_is_told_apart(runner: Graph) -> None:
     run = runner(encoder("bert"))
     batch = texts(*[LONG_TEXT] * 512)
+    (before,) = states(run, batch[:1])
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     # Less than the widest layer gives: 512 texts x 1024 tokens x 128 numbers.
@@ -265,4 +306,4 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_apart(runner: Graph) -> N
             Wrapped(run).encode([Prepared({"ids": text}, LONG_TEXT) for text in batch])
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    assert len(states(run, batch[:1])) == 1
+    assert torch.equal(states(run, batch[:1])[0], before)
