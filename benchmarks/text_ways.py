@@ -1,4 +1,4 @@
-"""The ways to run a text encoder on a CPU that docs/decisions/0001-cpu-text-backend.md compares.
+"""The ways to run a text encoder on a CPU that docs/decisions/0001, 0009 and 0013 compare.
 
 .venv/bin/python -m benchmarks.text_ways [small] [base] [large]
 """
@@ -21,6 +21,7 @@ from app.families.base import Checkpoint, LoadOptions
 from app.families.e5 import E5Model
 from app.families.onednn import OneDnnLinear, pack_linears
 from app.families.onnx_encoder import OnnxEncoder
+from app.families.openvino_encoder import OpenVinoEncoder
 from app.families.packed_encoder import PackedEncoder
 from benchmarks.batches import batches_by_length
 from benchmarks.checkpoints import E5_SHAPES, e5_checkpoint
@@ -113,6 +114,7 @@ def compare_encoders(table: Table, size: str) -> None:
     by_onednn = PackedEncoder(with_onednn := loaded())
     pack_linears(with_onednn)
     by_onnx, by_onnx_int8 = OnnxEncoder(loaded()), OnnxEncoder(loaded(), int8=True)
+    by_openvino = OpenVinoEncoder(loaded())
     in_half = None
     if computes_bfloat16():
         in_half = PackedEncoder(halved := loaded())
@@ -128,6 +130,11 @@ def compare_encoders(table: Table, size: str) -> None:
             for n in (256, 512, 1024, 2048)
         },
         "one text at a time, ONNX Runtime": lambda: run(by_onnx, fixed(texts, 1)),
+        **{
+            f"packed by length, {n} tokens a batch, OpenVINO": partial(run_sorted, by_openvino, texts, n)
+            for n in (512, 1024)
+        },
+        "one text at a time, OpenVINO": lambda: run(by_openvino, fixed(texts, 1)),
         "packed by length, 1024 tokens a batch, ONNX Runtime in int8": lambda: run_sorted(by_onnx_int8, texts, 1024),
         f"oneDNN at 1024, {N_THREADS} streams of one thread": lambda: in_streams(by_onednn, budget(texts, 1024)),
     }
