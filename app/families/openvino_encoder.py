@@ -85,7 +85,10 @@ class OpenVinoEncoder:
             request = self._compiled()
             self._requests.append(request)
         try:
-            hidden: NDArray[np.float32] = request.infer(inputs, share_inputs=True)[0]
+            # Not `infer`: with a single core that loses errors, and leaves the result of the batch before.
+            request.start_async(inputs, share_inputs=True)
+            request.wait()
+            hidden: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
         except Exception:
             # It is left with the shapes of this batch in some of its layers, and would fail again.
             self._requests.remove(request)

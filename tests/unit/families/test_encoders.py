@@ -157,6 +157,10 @@ def test_graph_runtimes_give_the_same_bits_in_any_batch(runner: Graph) -> None:
 
 @pytest.mark.parametrize("runner", GRAPHS)
 def test_graph_runtimes_give_the_same_bits_in_any_batch_in_a_true_width(runner: Graph) -> None:
+    if runner is on_openvino and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip(
+            "without AVX-512 OpenVINO sums up in an order that depends on the batch; it is not the choice there"
+        )
     sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 1}
     run = runner(BertModel(BertConfig(**SIZES | sizes)).eval().requires_grad_(False))
     batch = texts(3, 40, 17, 64, 65, 200, 31, 90)
