@@ -4,11 +4,13 @@ All tokens of a batch lie behind each other in one [n_tokens, dim] matrix, and o
 [n_texts, longest, dim]: linear layers, nine tenths of the work, compute no padding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.families.token_positions import PaddingId, token_positions
@@ -86,7 +88,7 @@ class PackedTexts:
     """[n_tokens]: where in the padded batch each token is."""
     mask: Tensor
     """[n_texts, longest] bool: true where there is a token."""
-    lengths: Sequence[int]
+    lengths: list[int]
     """Tokens of each text."""
 
     @classmethod
@@ -116,9 +118,13 @@ class PackedTexts:
         return self.rows.shape[1] > LONG_TEXT
 
 
-def batches(texts: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
-    """All texts together, or each alone if one of them is long; in order."""
-    if max(map(len, texts)) <= LONG_TEXT:
-        yield texts
-    else:
-        yield from ([text] for text in texts)
+def hidden_states(
+    texts: Sequence[Tensor], padding_id: PaddingId, multiple: int, compute: Callable[[PackedTexts], NDArray[np.float32]]
+) -> list[Tensor]:
+    """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32.
+
+    `compute` gives [n_tokens, dim] of a batch: of all texts together, or of each alone if one of them is long.
+    """
+    batches = [texts] if max(map(len, texts)) <= LONG_TEXT else [[text] for text in texts]
+    packed = [PackedTexts.of(batch, padding_id, multiple) for batch in batches]
+    return [states for part in packed for states in torch.split(torch.from_numpy(compute(part)), part.lengths)]

@@ -1,19 +1,18 @@
 """Runs a BERT-like encoder with ONNX Runtime on a CPU: docs/decisions/0009-onnx-runtime.md."""
 
 import copy
-import os
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from torch import Tensor
 
+from app.core.processors import n_processors
 from app.families.base import Padding
-from app.families.encoder_graph import PackedTexts, batches
+from app.families.encoder_graph import PackedTexts, hidden_states
 from app.families.low_rank import Adapter, require_fit
 from app.families.onnx_graph import HIDDEN, OnnxGraph, adapter_inputs, graph_inputs, graph_of
 from app.families.token_positions import padding_id
@@ -46,7 +45,7 @@ class OnnxEncoder:
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
-        return [states for batch in batches(texts) for states in self._run(batch)]
+        return hidden_states(texts, self._padding_id, PAD_TO, self._compute)
 
     def adapted(self, adapter: Adapter) -> Self:
         """The same session, which gets the adapter's weights with each batch. Raises `ModelLoadError`."""
@@ -60,14 +59,9 @@ class OnnxEncoder:
         runner.memory_bytes = sum(array.nbytes for array in runner._adapter.values())
         return runner
 
-    def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        texts = PackedTexts.of(batch, self._padding_id, PAD_TO)
-        hidden = self._compute(graph_inputs(texts) | self._adapter)
-        return torch.split(torch.from_numpy(hidden), list(texts.lengths))
-
-    def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def _compute(self, texts: PackedTexts) -> NDArray[np.float32]:
         try:
-            (hidden,) = self._session.run([HIDDEN], inputs)
+            (hidden,) = self._session.run([HIDDEN], graph_inputs(texts) | self._adapter)
         except (Fail, RuntimeException) as error:
             # Theirs are no RuntimeErrors; a failed allocation is told from the rest by its words, as torch's is.
             raise RuntimeError(f"ONNX Runtime: {error}") from error
@@ -76,7 +70,7 @@ class OnnxEncoder:
 
 def _session(graph: OnnxGraph) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.intra_op_num_threads = n_processors()
     # A pattern is kept for every shape of input that has been seen: memory that grows with the variety of texts.
     options.enable_mem_pattern = False
     # It warns of every default value, which the adapters' inputs have.

@@ -1,20 +1,20 @@
 """Runs a BERT-like encoder with OpenVINO on a CPU: docs/decisions/0013-openvino.md."""
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.core.processors import n_processors
 from app.families.base import Padding
-from app.families.encoder_graph import PackedTexts, batches
+from app.families.encoder_graph import PackedTexts, hidden_states
 from app.families.low_rank import Adapter, copy_sharing_weights
 from app.families.openvino_graph import graph_inputs, model_of
 from app.families.openvino_runtime import Core, InferRequest
 from app.families.token_positions import padding_id
+from app.families.torch_model import memory_bytes
 
 if TYPE_CHECKING:
     from app.families.onnx_encoder import OnnxEncoder
@@ -47,6 +47,7 @@ class OpenVinoEncoder:
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
         self._padding_id = padding_id(encoder.config)
+        self._tables, self._layers = memory_bytes(encoder.embeddings), memory_bytes(encoder.encoder)
         self._model = model_of(encoder)
         self._requests: list[InferRequest] = []
         """One for each thread that has computed while all others did."""
@@ -56,12 +57,11 @@ class OpenVinoEncoder:
     @property
     def memory_bytes(self) -> int:
         """With the layers once for each time that they have been laid out."""
-        tables, layers = (_bytes(part.parameters()) for part in (self._encoder.embeddings, self._encoder.encoder))
-        return tables + layers * max(1, len(self._requests) + (self._for_adapters is not None))
+        return self._tables + self._layers * max(1, len(self._requests) + (self._for_adapters is not None))
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""
-        return [states for batch in batches(texts) for states in self._run(batch)]
+        return hidden_states(texts, self._padding_id, PAD_TO, self._compute)
 
     def adapted(self, adapter: Adapter) -> "OnnxEncoder":
         """All adapters are computed over the same weights. Raises `ModelLoadError`."""
@@ -73,12 +73,8 @@ class OpenVinoEncoder:
         self._for_adapters = base
         return adapted
 
-    def _run(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        texts = PackedTexts.of(batch, self._padding_id, PAD_TO)
-        hidden = self._compute(graph_inputs(texts))
-        return torch.split(torch.from_numpy(hidden), list(texts.lengths))
-
-    def _compute(self, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
+    def _compute(self, texts: PackedTexts) -> NDArray[np.float32]:
+        inputs = graph_inputs(texts)
         try:
             request = self._idle.pop()
         except IndexError:
@@ -97,9 +93,5 @@ class OpenVinoEncoder:
         return hidden
 
     def _compiled(self) -> InferRequest:
-        n_threads = {"INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else {}
-        return Core().compile_model(self._model, "CPU", SETTINGS | n_threads).create_infer_request()
-
-
-def _bytes(weights: Iterable[Tensor]) -> int:
-    return sum(weight.nbytes for weight in weights)
+        settings = {**SETTINGS, "INFERENCE_NUM_THREADS": n_processors()}
+        return Core().compile_model(self._model, "CPU", settings).create_infer_request()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.families.encoder_graph import Graph, PackedTexts, build_encoder
@@ -88,5 +88,5 @@ def _weight(values: Tensor) -> Node:
     return ops.constant(values.detach().numpy(), shared_memory=True)
 
 
-def _constant(value: Any, dtype: DTypeLike = np.int64) -> Node:
-    return ops.constant(np.array(value, dtype))
+def _constant(value: int | list[int]) -> Node:
+    return ops.constant(np.array(value, np.int64))

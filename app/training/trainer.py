@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from app.core.errors import ManyvecError
+from app.core.processors import n_processors
 from app.training.task import RESULT, Reporter, TrainingFailedError, TrainingTask
 from app.training.whole import is_disk_full, is_whole, remove_partial
 
@@ -135,11 +136,7 @@ def _share_cores() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, _n_cores() - 1))
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, n_processors() - 1))
 
 
 if __name__ == "__main__":

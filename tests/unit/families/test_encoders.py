@@ -3,23 +3,19 @@
 import copy
 import os
 import resource
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Barrier
 from typing import Any, Self
 
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
+from transformers import BertConfig, BertModel
 
 from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding
-from app.families import encoders
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.encoder_graph import LONG_TEXT
 from app.families.encoders import EncoderRunner, open_encoder
@@ -29,62 +25,20 @@ from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import TorchModel
 from app.families.varlen_attention import jagged_attention
-from app.settings import REPO
-from app.starter.weights import randomize
 from tests.unit.families.backends import skip_without
+from tests.unit.families.encoder_models import N_POSITIONS, SIZES, encoder, on_openvino, states, texts
 
-N_POSITIONS = LONG_TEXT + 200
-SIZES = {
-    "vocab_size": 100,
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 128,
-    "max_position_embeddings": N_POSITIONS,
-    "pad_token_id": 1,
-}
 KINDS = ("bert", "xlm-roberta")
 ADAPTED = ("attention.self.query", "attention.output.dense", "intermediate.dense")
 INT8_COSINE = 0.99
 """Of a text's mean. Random weights carry an error further than trained ones: benchmarks/int8_quality.py."""
 
 
-def encoder(kind: str, activation: str = "gelu") -> Any:
-    made = (
-        BertModel(BertConfig(**SIZES, hidden_act=activation))
-        if kind == "bert"
-        else XLMRobertaModel(XLMRobertaConfig(**SIZES, hidden_act=activation))
-    )
-    randomize(made, seed=1)
-    return made.eval().requires_grad_(False)
-
-
-def texts(*lengths: int) -> list[Tensor]:
-    """The second one holds a literal padding token, to which XLM-RoBERTa gives no position."""
-    random = torch.Generator().manual_seed(0)
-    made = [torch.randint(5, 100, (n,), generator=random) for n in lengths]
-    if len(made) > 1:
-        made[1][3] = 1
-    return made
-
-
 RAGGED = texts(1, 7, 64, 2, 33, 31)
-
-
-def on_openvino(encoder: Any) -> EncoderRunner:
-    skip_without("openvino")
-    from app.families.openvino_encoder import OpenVinoEncoder
-
-    return OpenVinoEncoder(encoder)
 
 
 Graph = Callable[[Any], EncoderRunner]
 GRAPHS = [OnnxEncoder, on_openvino]
-
-
-def states(run: EncoderRunner, batch: list[Tensor]) -> list[Tensor]:
-    with torch.inference_mode():
-        return run(batch)
 
 
 def expected(kind: str, batch: list[Tensor], activation: str = "gelu") -> list[Tensor]:
@@ -229,54 +183,9 @@ def test_what_graph_runtimes_cannot_do_is_said(activation: str, options: LoadOpt
 def test_memory_is_that_of_the_weights() -> None:
     n_bytes = sum(weight.nbytes for name, weight in encoder("bert").named_parameters() if "pooler" not in name)
     for runner in GRAPHS:
-        assert runner(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.01)
+        # transformers' modules have buffers of positions beside them.
+        assert runner(encoder("bert")).memory_bytes == pytest.approx(n_bytes, rel=0.04)
     assert OnnxEncoder(encoder("bert"), int8=True).memory_bytes < 0.8 * n_bytes
-
-
-def test_openvino_computes_two_batches_at_once() -> None:
-    plain = encoder("bert")
-    layers = sum(weight.nbytes for weight in plain.encoder.parameters())
-    run = on_openvino(plain)
-    ragged = [texts(5, 90), texts(700, 30)]
-    alone = [states(run, batch) for batch in ragged]
-    once = run.memory_bytes
-    both = Barrier(2)
-
-    def compute(batch: list[Tensor]) -> list[Tensor]:
-        both.wait()
-        return states(run, batch)
-
-    with ThreadPoolExecutor(2) as threads:
-        together = list(threads.map(compute, ragged * 50))
-    for number, found in enumerate(together):
-        for one, two in zip(found, alone[number % 2], strict=True):
-            assert torch.equal(one, two)
-    # Each of the two threads has its own, and there is no third.
-    assert run.memory_bytes == once + layers
-
-
-def test_importing_openvino_reports_to_nobody(tmp_path: Path) -> None:
-    skip_without("openvino")
-    script = "import sys, app.families.openvino_encoder; print([name for name in sys.modules if 'telemetry' in name])"
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "HOME": str(tmp_path)},
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == "[]"
-    assert not list(tmp_path.iterdir())
-
-
-def test_where_openvino_is_not_installed_it_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "app.families.openvino_encoder", None)
-    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), OnnxEncoder)
-    with pytest.raises(ModelLoadError, match="OpenVINO cannot be imported here"):
-        open_encoder(encoder("bert"), LoadOptions(backend="openvino"))
 
 
 class Wrapped(TorchModel):
