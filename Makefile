@@ -88,7 +88,7 @@ distclean: clean ## Remove caches, environments and the untrained models
 setup-bench: ## The same with the libraries and servers that benchmarks compare with
 	@$(PYTHON) -m scripts.setup --dev --bench
 
-bench: bench-text bench-int8 bench-limits bench-wire bench-pooling bench-maxsim bench-visual bench-latency bench-training bench-start ## Every benchmark that needs no GPU
+bench: bench-text bench-dtypes bench-limits bench-wire bench-pooling bench-maxsim bench-visual bench-latency bench-training bench-start ## Every benchmark that needs no GPU
 
 .PHONY: setup-bench bench bench-text bench-limits
 bench-text: setup-bench ## Texts over HTTP beside other servers and libraries (ARGS=--quick, ARGS=--full)
@@ -97,9 +97,9 @@ bench-text: setup-bench ## Texts over HTTP beside other servers and libraries (A
 bench-limits: setup-bench ## Share of the matrix peak, cost of HTTP
 	@$(BIN)/python -m benchmarks.limits small base large
 
-.PHONY: bench-int8
-bench-int8: setup-bench ## What int8 costs in quality, on a retrieval set of man pages (apt-get downloads it)
-	@.venv-peers/bin/python -m benchmarks.int8_quality
+.PHONY: bench-dtypes
+bench-dtypes: setup-bench ## What int8 and bfloat16 cost in quality, on a retrieval set of man pages (apt-get downloads it)
+	@.venv-peers/bin/python -m benchmarks.dtype_quality
 
 .PHONY: bench-text-ways
 bench-text-ways: setup-dev ## Ways to run a text encoder on this machine's CPU

@@ -138,6 +138,13 @@ class OursInt8(Ours):
     dtype = "int8"
 
 
+class OursBfloat16(Ours):
+    """This server with `dtype = "bfloat16"`."""
+
+    name = "ours-bfloat16"
+    dtype = "bfloat16"
+
+
 class Infinity(Server):
     """infinity-emb's server with PyTorch, its defaults but for torch.compile, which recompiles for every length."""
 

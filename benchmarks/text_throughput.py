@@ -18,17 +18,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.families.encoders import multiplies_bfloat16
 from benchmarks.checkpoints import E5_SHAPES, e5_checkpoint
 from benchmarks.peers.client import Engine
 from benchmarks.report import ROOT, Report, Table, interleaved, median
-from benchmarks.servers import Infinity, InfinityOnnx, LitServe, Ours, OursInt8, Server
+from benchmarks.servers import Infinity, InfinityOnnx, LitServe, Ours, OursBfloat16, OursInt8, Server
 from benchmarks.texts import Text, n_tokens, ragged_texts
 
 OUR_BATCHES = "onnxruntime-budget"
 """Not how anybody's library or server does it, but what remains of our lead if it did; stands beside the peers."""
 
-INT8 = (OursInt8.name, "onnxruntime-int8")
-"""Ours and the best peer's: dynamic int8 of ONNX Runtime is the fastest on a CPU. Compared with each other alone."""
+LESS_PRECISE: dict[str, tuple[type[Server], str]] = {
+    "int8": (OursInt8, "onnxruntime-int8"),
+    "bfloat16": (OursBfloat16, "openvino-bfloat16"),
+}
+"""Ours and the best peer by dtype, compared with each other alone. On a CPU no int8 is faster than ONNX Runtime's dynamic
+one."""
+
+NOT_FLOAT32 = {name for ours, peer in LESS_PRECISE.values() for name in (ours.name, peer)}
 
 MANY = 64
 MIN_COSINE = 0.9999
@@ -95,24 +102,26 @@ def measure(shape: str, plan: Plan) -> None:
     report = Report(f"text_throughput_{shape}", f"Texts over HTTP: the shape of multilingual-e5-{shape}, float32")
     with ExitStack() as running:
         ours = running.enter_context(Ours(checkpoint))
-        kinds: Sequence[type[Server]] = (OursInt8, *plan.servers)
-        servers = [running.enter_context(kind(checkpoint)) for kind in kinds]
-        names = (*plan.libraries, OUR_BATCHES, INT8[1])
+        pairs = {dtype: pair for dtype, pair in LESS_PRECISE.items() if dtype != "bfloat16" or multiplies_bfloat16()}
+        servers = [running.enter_context(kind(checkpoint)) for kind in plan.servers]
+        servers += [running.enter_context(kind(checkpoint)) for kind, _ in pairs.values()]
+        names = (*plan.libraries, OUR_BATCHES, *(peer for _, peer in pairs.values()))
         libraries = [running.enter_context(Engine(name, checkpoint)) for name in names]
         table = report.table(
             f"multilingual-e5-{shape}: tokens/s",
             f"`{OUR_BATCHES}` is ONNX Runtime under our batching, called directly; not counted as a peer.",
         )
-        int8 = report.table(f"multilingual-e5-{shape} in int8: tokens/s")
+        less_precise = {dtype: report.table(f"multilingual-e5-{shape} in {dtype}: tokens/s") for dtype in pairs}
         warm_up(texts[:8], [ours, *servers], libraries)
         for cell in plan.cells:
             seconds = measure_cell(cell, texts, [ours, *servers], libraries)
             report.raw[f"{cell.connections}x{cell.request_size}"] = seconds
             rates = {name: n_tokens(texts[: cell.n_texts]) / median(rounds) for name, rounds in seconds.items()}
-            add_row(table, cell, "ours", {name: rate for name, rate in rates.items() if name not in INT8})
-            if INT8[1] in rates:
-                add_row(int8, cell, INT8[0], {name: rates[name] for name in INT8})
-            print(table, int8, sep="\n\n", flush=True)
+            add_row(table, cell, "ours", {name: rate for name, rate in rates.items() if name not in NOT_FLOAT32})
+            for dtype, (kind, peer) in pairs.items():
+                if peer in rates:
+                    add_row(less_precise[dtype], cell, kind.name, {name: rates[name] for name in (kind.name, peer)})
+            print(table, *less_precise.values(), sep="\n\n", flush=True)
         quality = report.table(
             "Lowest cosine to our vectors", f"Over {MANY} texts; at least {MIN_COSINE} is asked for."
         )
@@ -170,7 +179,7 @@ def compare_vectors(
     for name, vectors in theirs.items():
         cosine = float((reference * vectors).sum(axis=1).min())
         table.row(peer=name, lowest_cosine=f"{cosine:.7f}")
-        if cosine < MIN_COSINE and name not in INT8:
+        if cosine < MIN_COSINE and name not in NOT_FLOAT32:
             raise RuntimeError(f"{name} computes other vectors than ours: cosine {cosine}")
 
 

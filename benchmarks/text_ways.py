@@ -19,6 +19,7 @@ from transformers import AutoModel, PreTrainedModel
 from app.core.types import Role, TextInput
 from app.families.base import Checkpoint, LoadOptions
 from app.families.e5 import E5Model
+from app.families.encoders import multiplies_bfloat16
 from app.families.onednn import OneDnnLinear, pack_linears
 from app.families.onnx_encoder import OnnxEncoder
 from app.families.openvino_encoder import OpenVinoEncoder
@@ -36,19 +37,6 @@ Texts = list[Tensor]
 """Token ids of each text, [n_tokens] int64."""
 Encode = Callable[[Texts], list[Tensor]]
 """Of a batch: the last hidden states of each text, [n_tokens, dim]."""
-
-
-class HalfLinear(nn.Module):
-    """A linear layer in bfloat16 between layers in float32."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.bfloat16())
-        self.bias = layer.bias.bfloat16()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self.weight, self.bias, "none", [], "none")
-        return y.float()
 
 
 def main() -> None:
@@ -71,7 +59,6 @@ def compare_products(table: Table, dim: int) -> None:
     """The widest layer of an encoder."""
     layer = nn.Linear(dim, 4 * dim)
     packed = OneDnnLinear(layer)
-    half = {"onednn_bfloat16": HalfLinear(layer)} if computes_bfloat16() else {}
     for rows in (16, 64, 256, 1024):
         x = torch.randn(rows, dim)
         flops = 2 * rows * dim * 4 * dim
@@ -79,16 +66,10 @@ def compare_products(table: Table, dim: int) -> None:
         ways = {
             "mkl": repeated(partial(linear, x, layer.weight, layer.bias), repeats),
             "onednn": repeated(partial(packed, x), repeats),
-            **{name: repeated(partial(layer, x), repeats) for name, layer in half.items()},
         }
         seconds = interleaved(ways, rounds=ROUNDS)
         rates = {way: flops * repeats / median(rounds) / 1e9 for way, rounds in seconds.items()}
         table.row(inputs=dim, outputs=4 * dim, rows=rows, **rates)
-
-
-def computes_bfloat16() -> bool:
-    """True if oneDNN multiplies bfloat16 on this processor."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def repeated(function: Callable[[], object], times: int) -> Callable[[], None]:
@@ -115,10 +96,6 @@ def compare_encoders(table: Table, size: str) -> None:
     pack_linears(with_onednn)
     by_onnx, by_onnx_int8 = OnnxEncoder(loaded()), OnnxEncoder(loaded(), int8=True)
     by_openvino = OpenVinoEncoder(loaded())
-    in_half = None
-    if computes_bfloat16():
-        in_half = PackedEncoder(halved := loaded())
-        halve_linears(halved)
     ways: dict[str, Callable[[], list[Tensor]]] = {
         "padded, 32 a batch": lambda: run(padded(plain), fixed(texts, 32)),
         "padded, sorted, 32 a batch": lambda: run(padded(plain), fixed(sorted(texts, key=len), 32)),
@@ -138,8 +115,11 @@ def compare_encoders(table: Table, size: str) -> None:
         "packed by length, 1024 tokens a batch, ONNX Runtime in int8": lambda: run_sorted(by_onnx_int8, texts, 1024),
         f"oneDNN at 1024, {N_THREADS} streams of one thread": lambda: in_streams(by_onednn, budget(texts, 1024)),
     }
-    if in_half:
-        ways["packed, 1024 tokens a batch, oneDNN in bfloat16"] = lambda: run(in_half, budget(texts, 1024))
+    if multiplies_bfloat16():
+        in_half = OpenVinoEncoder(loaded(), bfloat16=True)
+        ways["one text at a time, OpenVINO in bfloat16"] = lambda: run(in_half, fixed(texts, 1))
+        ways["packed, 1024 tokens a batch, OpenVINO in bfloat16"] = lambda: run(in_half, budget(texts, 1024))
+        ways["packed by length, 1024 tokens a batch, OpenVINO in bfloat16"] = lambda: run_sorted(in_half, texts, 1024)
     seconds = interleaved(ways, rounds=ROUNDS)
     expected = means(run(padded(plain), fixed(texts, 1)))
     for way, rounds in seconds.items():
@@ -150,14 +130,6 @@ def compare_encoders(table: Table, size: str) -> None:
             else f"{float((means(ways[way]()) * expected).sum(axis=1).min()):.6f}"
         )
         table.row(way=way, tokens_per_s=n_tokens(chosen) / median(rounds), lowest_cosine=cosine)
-
-
-def halve_linears(module: nn.Module) -> None:
-    """A `HalfLinear` for every linear layer."""
-    for parent in list(module.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.Linear:
-                setattr(parent, name, HalfLinear(child))
 
 
 def padded(encoder: PreTrainedModel) -> Encode:

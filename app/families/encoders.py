@@ -18,7 +18,9 @@ from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
 
-GRAPH_RUNTIMES = {"openvino": ("float32",), "onnxruntime": ("float32", INT8)}
+BFLOAT16 = "bfloat16"
+
+GRAPH_RUNTIMES = {"openvino": ("float32", BFLOAT16), "onnxruntime": ("float32", INT8)}
 """Backends that compute on a CPU what `encoder_graph.py` describes, and in which dtypes."""
 
 
@@ -47,29 +49,30 @@ class EncoderRunner(Protocol):
 
 
 def with_backend(options: LoadOptions, activation: str) -> LoadOptions:
-    """The same with the fastest backend where none is asked for (docs/decisions/0013-openvino.md)."""
-    if options.backend != "auto":
-        return options
-    fastest = ("openvino", "onnxruntime") if _openvino_is_faster() else ("onnxruntime",)
-    can = (backend for backend in fastest if _computes(backend, options, activation))
-    return replace(options, backend=next(can, "torch"))
+    """The same with the fastest backend where none is asked for (docs/decisions/0013-openvino.md).
+
+    Raises `ModelLoadError` for a backend or a dtype that an encoder with this activation or the device has not.
+    """
+    if options.backend == "auto":
+        fastest = ("openvino", "onnxruntime") if _openvino_is_faster() else ("onnxruntime",)
+        can = (backend for backend in fastest if _computes(backend, options, activation))
+        options = replace(options, backend=next(can, "torch"))
+    if not _computes(options.backend, options, activation):
+        raise ModelLoadError(
+            "OpenVINO (float32, bfloat16 where the processor has it) and ONNX Runtime (float32, int8) are for text "
+            "models on a CPU whose activation is GELU. Leave `backend` and `dtype` out for this one."
+        )
+    return options
 
 
 def open_encoder(encoder: Any, options: LoadOptions) -> EncoderRunner:
     """Take over the weights of transformers' `BertModel` or `XLMRobertaModel`, which is on its device.
 
-    `EncoderWeights` are enough for the `GRAPH_RUNTIMES`. Raises `ModelLoadError` for a backend or a dtype that this
-    encoder or device has not.
+    `EncoderWeights` are enough for the `GRAPH_RUNTIMES`. Raises `ModelLoadError`, as `with_backend` does.
     """
-    activation = encoder.config.hidden_act
-    options = with_backend(options, activation)
-    if options.backend in GRAPH_RUNTIMES and _computes(options.backend, options, activation):
+    options = with_backend(options, encoder.config.hidden_act)
+    if options.backend in GRAPH_RUNTIMES:
         return _open_graph(encoder, options)
-    if options.backend in GRAPH_RUNTIMES or options.dtype == INT8:
-        raise ModelLoadError(
-            "OpenVINO (float32) and ONNX Runtime (float32, int8) are for text models on a CPU whose activation is "
-            "GELU. Leave `backend` and `dtype` out for this one."
-        )
     if options.device == "cpu":
         packed = PackedEncoder(encoder)
         pack_linears(encoder)
@@ -79,14 +82,26 @@ def open_encoder(encoder: Any, options: LoadOptions) -> EncoderRunner:
     return PackedEncoder(encoder, attention) if attention else PaddedEncoder(encoder)
 
 
+def multiplies_bfloat16() -> bool:
+    """True if the processor does. Where it does not, OpenVINO takes thirty times as long as in float32."""
+    return _has_avx512() and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
 def _computes(backend: str, options: LoadOptions, activation: str) -> bool:
-    """True if this graph runtime does, with these options."""
-    return options.device == "cpu" and options.dtype in GRAPH_RUNTIMES[backend] and activation == "gelu"
+    """True if this backend does, with these options."""
+    if backend == "torch":
+        return options.dtype != INT8
+    can = options.dtype in GRAPH_RUNTIMES[backend] and (options.dtype != BFLOAT16 or multiplies_bfloat16())
+    return can and options.device == "cpu" and activation == "gelu"
 
 
 def _openvino_is_faster() -> bool:
     """Its kernels gain where there is AVX-512; it is not installed everywhere."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and find_spec("openvino") is not None
+    return _has_avx512() and find_spec("openvino") is not None
+
+
+def _has_avx512() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def _open_graph(encoder: Any, options: LoadOptions) -> EncoderRunner:
@@ -98,7 +113,7 @@ def _open_graph(encoder: Any, options: LoadOptions) -> EncoderRunner:
             raise ModelLoadError(
                 f"OpenVINO cannot be imported here ({error}): `pip install openvino`, or choose another `backend`."
             ) from error
-        return OpenVinoEncoder(encoder)
+        return OpenVinoEncoder(encoder, bfloat16=options.dtype == BFLOAT16)
     from app.families.onnx_encoder import OnnxEncoder
 
     return OnnxEncoder(encoder, int8=options.dtype == INT8)

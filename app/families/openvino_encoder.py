@@ -23,8 +23,6 @@ SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",
     # All cores for one batch; a compiled model computes one at a time, so each thread that encodes has its own.
     "NUM_STREAMS": 1,
-    # Elsewhere it may take bfloat16 where the processor has it.
-    "INFERENCE_PRECISION_HINT": "f32",
     # The cores are the whole server's.
     "ENABLE_CPU_PINNING": False,
 }
@@ -36,18 +34,21 @@ PAD_TO = 16
 class OpenVinoEncoder:
     """The forward pass of transformers' `BertModel` or `XLMRobertaModel`; only attention is padded.
 
-    LoRA adapters over it are computed by ONNX Runtime: OpenVINO computes a layer with what follows it in one go, which
-    an addition in between would keep it from.
+    LoRA adapters over it are computed by ONNX Runtime, always in float32: OpenVINO computes a layer with what follows
+    it in one go, which an addition in between would keep it from.
     """
 
     backend = "openvino"
     attention = "openvino"
     padding = Padding.ATTENTION
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: Any, *, bfloat16: bool = False) -> None:
         self._encoder = encoder
+        # Left to itself, it takes bfloat16 where the processor has it.
+        self._precision = "bf16" if bfloat16 else "f32"
         self._padding_id = padding_id(encoder.config)
-        self._tables, self._layers = memory_bytes(encoder.embeddings), memory_bytes(encoder.encoder)
+        self._tables = memory_bytes(encoder.embeddings)
+        self._layers = memory_bytes(encoder.encoder) // (2 if bfloat16 else 1)
         self._model = model_of(encoder)
         self._requests: list[InferRequest] = []
         """One for each thread that has computed while all others did."""
@@ -93,5 +94,6 @@ class OpenVinoEncoder:
         return hidden
 
     def _compiled(self) -> InferRequest:
-        settings = {**SETTINGS, "INFERENCE_NUM_THREADS": n_processors()}
+        threads = n_processors()
+        settings = {**SETTINGS, "INFERENCE_PRECISION_HINT": self._precision, "INFERENCE_NUM_THREADS": threads}
         return Core().compile_model(self._model, "CPU", settings).create_infer_request()

@@ -1,11 +1,9 @@
 """BERT-like encoders as transformers' model classes, which train them and compute on GPUs."""
 
-from dataclasses import replace
 from typing import Any
 
 from transformers import BertModel, XLMRobertaModel
 
-from app.families.adapter_files import INT8
 from app.families.base import Checkpoint, LoadOptions
 from app.families.encoder_weights import NOT_NEEDED
 from app.families.pretrained import load_pretrained
@@ -34,11 +32,11 @@ ENCODERS = {"xlm-roberta": XLMRobertaEncoder, "bert": BertEncoder}
 
 
 def load_pretrained_encoder(checkpoint: Checkpoint, model_type: str, options: LoadOptions) -> Any:
-    """The checkpoint's transformer on its device, in float32 if it is to compute in int8. Raises `ModelLoadError`."""
+    """The checkpoint's transformer on its device. Raises `ModelLoadError`."""
     return load_pretrained(
         ENCODERS[model_type],
         checkpoint,
-        replace(options, dtype="float32") if options.dtype == INT8 else options,
+        options,
         attention="sdpa",
         key_mapping={},
         may_be_unexpected=NOT_NEEDED,

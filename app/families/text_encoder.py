@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +116,12 @@ def open_served(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) 
     share = options.bases.share(base_key(spec.name, part, options), lambda: _open(spec, part, options))
     runner = share.weights.runner
     if part != checkpoint:
-        runner = runner.adapted(read_adapter(checkpoint.path, {}, options))
+        runner = runner.adapted(read_adapter(checkpoint.path, {}, _for_weights(options, runner.backend)))
     return ServedEncoder(runner, share)
 
 
 def load_encoder(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Any:
-    """The checkpoint's transformer on its device, in float32 if it is to compute in int8. Raises `ModelLoadError`."""
+    """The checkpoint's transformer on its device. Raises `ModelLoadError`."""
     from app.families.pretrained_encoder import load_pretrained_encoder
 
     return load_pretrained_encoder(checkpoint, _model_type(spec, checkpoint), options)
@@ -132,9 +132,14 @@ def _open(spec: FamilySpec, checkpoint: Checkpoint, options: LoadOptions) -> Ope
     if checkpoint.base is None and options.backend in GRAPH_RUNTIMES:
         encoder: Any = read_encoder(checkpoint.path, _model_type(spec, checkpoint))
     else:
-        encoder = load_encoder(spec, checkpoint, options)
+        encoder = load_encoder(spec, checkpoint, _for_weights(options, options.backend))
     # The encoder is used up: its weights go into the form in which they are computed with.
     return OpenEncoder(encoder.config, open_encoder(encoder, options))
+
+
+def _for_weights(options: LoadOptions, backend: str) -> LoadOptions:
+    """With the dtype in which weights are read: graph runtimes make theirs of float32."""
+    return replace(options, dtype="float32") if backend in GRAPH_RUNTIMES else options
 
 
 def _config_file(checkpoint: Checkpoint) -> Path:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from app.families.encoder_graph import LONG_TEXT
-from app.families.encoders import EncoderRunner
+from app.families.encoders import EncoderRunner, multiplies_bfloat16
 from app.starter.weights import randomize
 from tests.unit.families.backends import skip_without
 
@@ -42,11 +43,13 @@ def texts(*lengths: int) -> list[Tensor]:
     return made
 
 
-def on_openvino(encoder: Any) -> EncoderRunner:
+def on_openvino(encoder: Any, *, bfloat16: bool = False) -> EncoderRunner:
     skip_without("openvino")
+    if bfloat16 and not multiplies_bfloat16():
+        pytest.skip("this processor does not multiply bfloat16")
     from app.families.openvino_encoder import OpenVinoEncoder
 
-    return OpenVinoEncoder(encoder)
+    return OpenVinoEncoder(encoder, bfloat16=bfloat16)
 
 
 def states(run: EncoderRunner, batch: list[Tensor]) -> list[Tensor]:

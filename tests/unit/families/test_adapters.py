@@ -188,6 +188,14 @@ def test_in_int8_an_adapter_is_merged(folders: AdapterFolders) -> None:
     assert cosines.min() > 0.999
 
 
+@pytest.mark.parametrize("settings", [{}, {"alpha_pattern": {"no such layer": 1}}], ids=["beside", "merged"])
+def test_in_bfloat16_an_adapter_stays_near(folders: AdapterFolders, settings: dict[str, Any]) -> None:
+    exact = vectors(Case("e5", LoadOptions(), folders).load(Checkpoint(folders.merged)))
+    change_settings(folders.adapter, settings)
+    found = vectors(Case("e5", LoadOptions(dtype="bfloat16"), folders).load(folders.checkpoint))
+    assert (found * exact).sum(axis=1).min() > 0.999
+
+
 @pytest.mark.parametrize("options", [LoadOptions(dtype="bfloat16"), LoadOptions(backend="torch")])
 def test_only_equal_settings_share(folders: AdapterFolders, options: LoadOptions) -> None:
     bases = SharedBases()

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,7 @@ from app.core.errors import ModelLoadError, OutOfMemoryError
 from app.core.types import Embedding
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
 from app.families.encoder_graph import LONG_TEXT
-from app.families.encoders import EncoderRunner, open_encoder
+from app.families.encoders import EncoderRunner, open_encoder, with_backend
 from app.families.low_rank import LowRank
 from app.families.onnx_encoder import OnnxEncoder
 from app.families.packed_encoder import PackedEncoder
@@ -31,14 +32,21 @@ from tests.unit.families.encoder_models import N_POSITIONS, SIZES, encoder, on_o
 KINDS = ("bert", "xlm-roberta")
 ADAPTED = ("attention.self.query", "attention.output.dense", "intermediate.dense")
 INT8_COSINE = 0.99
-"""Of a text's mean. Random weights carry an error further than trained ones: benchmarks/int8_quality.py."""
+"""Of a text's mean. Random weights carry an error further than trained ones: benchmarks/dtype_quality.py."""
 
+
+BFLOAT16_COSINE = 0.999
+"""Likewise."""
 
 RAGGED = texts(1, 7, 64, 2, 33, 31)
 
 
 Graph = Callable[[Any], EncoderRunner]
 GRAPHS = [OnnxEncoder, on_openvino]
+LESS_PRECISE: list[tuple[Graph, float]] = [
+    (partial(OnnxEncoder, int8=True), INT8_COSINE),
+    (partial(on_openvino, bfloat16=True), BFLOAT16_COSINE),
+]
 
 
 def expected(kind: str, batch: list[Tensor], activation: str = "gelu") -> list[Tensor]:
@@ -91,14 +99,15 @@ def test_graph_runtimes_with_long_texts(kind: str, runner: Graph) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_int8_stays_near(kind: str) -> None:
-    found = states(OnnxEncoder(encoder(kind), int8=True), RAGGED)
+@pytest.mark.parametrize(("runner", "cosine"), LESS_PRECISE)
+def test_less_precise_ones_stay_near(kind: str, runner: Graph, cosine: float) -> None:
+    found = states(runner(encoder(kind)), RAGGED)
     for ours, theirs in zip(found, expected(kind, RAGGED), strict=True):
-        assert torch.cosine_similarity(ours.mean(0), theirs.mean(0), dim=0) > INT8_COSINE
+        assert torch.cosine_similarity(ours.mean(0), theirs.mean(0), dim=0) > cosine
         assert not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("runner", [*GRAPHS, partial(OnnxEncoder, int8=True)])
+@pytest.mark.parametrize("runner", [*GRAPHS, *(runner for runner, _ in LESS_PRECISE)])
 def test_graph_runtimes_give_the_same_bits_in_any_batch(runner: Graph) -> None:
     run = runner(encoder("xlm-roberta"))
     batch = texts(3, 40, 17, 64, 65, 200, 31, 32, 33, 90, LONG_TEXT + 8)
@@ -109,9 +118,9 @@ def test_graph_runtimes_give_the_same_bits_in_any_batch(runner: Graph) -> None:
         assert torch.equal(one, three)
 
 
-@pytest.mark.parametrize("runner", GRAPHS)
+@pytest.mark.parametrize("runner", [*GRAPHS, partial(on_openvino, bfloat16=True)])
 def test_graph_runtimes_give_the_same_bits_in_any_batch_in_a_true_width(runner: Graph) -> None:
-    if runner is on_openvino and torch.backends.cpu.get_cpu_capability() != "AVX512":
+    if runner is not OnnxEncoder and torch.backends.cpu.get_cpu_capability() != "AVX512":
         pytest.skip(
             "without AVX-512 OpenVINO sums up in an order that depends on the batch; it is not the choice there"
         )
@@ -160,8 +169,29 @@ def test_the_choice_for_a_cpu(monkeypatch: pytest.MonkeyPatch, capability: str, 
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="onnxruntime")), OnnxEncoder)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(dtype="int8")), OnnxEncoder)
     assert isinstance(open_encoder(encoder("bert"), LoadOptions(backend="torch")), PackedEncoder)
-    assert isinstance(open_encoder(encoder("bert").bfloat16(), LoadOptions(dtype="bfloat16")), PackedEncoder)
     assert isinstance(open_encoder(encoder("bert", "relu"), LoadOptions()), PackedEncoder)
+
+
+@pytest.mark.parametrize(
+    ("capability", "features", "backend"),
+    [
+        ("AVX512", {"avx512_bf16": True}, "openvino"),
+        ("AVX512", {"avx512_bf16": False}, "torch"),
+        ("AVX2", {}, "torch"),
+    ],
+)
+def test_the_choice_for_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, capability: str, features: dict[str, bool], backend: str
+) -> None:
+    skip_without("openvino")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    half = LoadOptions(dtype="bfloat16")
+    assert with_backend(half, "gelu").backend == backend
+    assert with_backend(half, "relu").backend == "torch"
+    if backend == "torch":
+        with pytest.raises(ModelLoadError, match="bfloat16 where the processor has it"):
+            with_backend(replace(half, backend="openvino"), "gelu")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +203,7 @@ def test_the_choice_for_a_cpu(monkeypatch: pytest.MonkeyPatch, capability: str, 
         ("gelu", LoadOptions(dtype="bfloat16", backend="onnxruntime")),
         ("gelu", LoadOptions(dtype="int8", backend="torch")),
         ("gelu", LoadOptions(device="cuda", dtype="int8")),
+        ("gelu", LoadOptions(dtype="float16", backend="openvino")),
     ],
 )
 def test_what_graph_runtimes_cannot_do_is_said(activation: str, options: LoadOptions) -> None:

