@@ -75,7 +75,9 @@ class Settings(BaseSettings):
         512, ge=1, description="Requests being answered at once; one more gets 503 with Retry-After."
     )
     max_queue_items: int = Field(
-        4096, ge=1, description="Inputs that wait for one model; a request that would exceed it gets 503."
+        4096,
+        ge=1,
+        description="Queries or other inputs that wait for one model; a request that would exceed it gets 503.",
     )
     max_batch_tokens: int | None = Field(
         None, ge=1, description="Tokens that a model computes at once. None: 1024 on a CPU, 16384 on a GPU."

@@ -19,8 +19,9 @@ TEXTS_A_JOB = 16
 SHORT_CHARS = 500
 """A single text of no more characters is tokenized in about 0.1 ms, in which a thread would not have begun with it."""
 
-MAX_QUERIES = 8
-"""A request with more texts is bulk work, whatever their role."""
+MAX_QUERIES, MAX_QUERY_CHARS = 8, 4000
+"""A request with more texts, or with more characters in all, is bulk work, whatever their role: the searches behind it
+would wait for more than a batch."""
 
 BATCH_TOKENS_CPU, BATCH_TOKENS_GPU = 1024, 16384
 """Tokens a batch that fill the processor; more of them leave its caches (docs/decisions/0001-cpu-text-backend.md)."""
@@ -86,24 +87,26 @@ class ModelRunner:
         self._queries = Lane(f"{name}-queries", model, batch, threads.queries, queries, urgent=True)
         self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, bulk, n_workers=in_flight)
         self._image_slots = asyncio.Semaphore(PREPARED_IMAGES_CUDA if on_cuda else PREPARED_IMAGES)
-        self._n_items = 0
+        self._n_items = {self._queries: 0, self._bulk: 0}
+        """Accepted and not yet answered."""
 
     async def encode(self, items: Sequence[TextInput | ImageInput]) -> list[Embedding]:
         """Result i belongs to item i. Raises the first error; whatever still waits is then dropped."""
-        if self._n_items + len(items) > self._limits.max_queue_items:
+        lane = self._lane(items)
+        if self._n_items[lane] + len(items) > self._limits.max_queue_items:
             raise QueueFullError("Too many inputs are waiting for this model; try again in a moment.")
-        self._n_items += len(items)
+        self._n_items[lane] += len(items)
         results: dict[int, Embedding] = {}
         try:
-            await _together(list(self._jobs(items, results)))
+            await _together(list(self._jobs(lane, items, results)))
         finally:
-            self._n_items -= len(items)
+            self._n_items[lane] -= len(items)
         return [results[index] for index in range(len(items))]
 
     def usage(self) -> ModelUsage:
         return ModelUsage(
             memory_bytes=self.model.memory_bytes,
-            n_items=self._n_items,
+            n_items=sum(self._n_items.values()),
             queue_lengths={"queries": self._queries.n_waiting(), "bulk": self._bulk.n_waiting()},
         )
 
@@ -116,23 +119,24 @@ class ModelRunner:
         self._bulk.close()
         self.model.close()
 
+    def _lane(self, items: Sequence[TextInput | ImageInput]) -> Lane:
+        """A few short queries overtake; documents, pages, long texts and long lists do not."""
+        queries = [item for item in items if isinstance(item, TextInput) and item.role is Role.QUERY]
+        few = len(queries) == len(items) <= MAX_QUERIES
+        short = sum(len(query.text) for query in queries) <= MAX_QUERY_CHARS
+        return self._queries if few and short else self._bulk
+
     def _jobs(
-        self, items: Sequence[TextInput | ImageInput], results: dict[int, Embedding]
+        self, lane: Lane, items: Sequence[TextInput | ImageInput], results: dict[int, Embedding]
     ) -> Iterator[Coroutine[None, None, None]]:
         """The request in pieces that are prepared in parallel: some texts, or one image."""
         texts = [(index, item) for index, item in enumerate(items) if isinstance(item, TextInput)]
-        lane = self._lane([item for _, item in texts])
         short = len(texts) == 1 and len(texts[0][1].text) <= SHORT_CHARS
         for start in range(0, len(texts), TEXTS_A_JOB):
             yield self._encode_texts(lane, texts[start : start + TEXTS_A_JOB], results, at_once=short)
         for index, item in enumerate(items):
             if isinstance(item, ImageInput):
-                yield self._encode_image(index, item, results)
-
-    def _lane(self, texts: Sequence[TextInput]) -> Lane:
-        """A few queries overtake; documents and long lists do not."""
-        few_queries = len(texts) <= MAX_QUERIES and all(text.role is Role.QUERY for text in texts)
-        return self._queries if few_queries else self._bulk
+                yield self._encode_image(lane, index, item, results)
 
     async def _encode_texts(
         self, lane: Lane, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding], *, at_once: bool
@@ -144,7 +148,7 @@ class ModelRunner:
         for (index, _), embedding in zip(items, embeddings, strict=True):
             results[index] = embedding
 
-    async def _encode_image(self, index: int, item: ImageInput, results: dict[int, Embedding]) -> None:
+    async def _encode_image(self, lane: Lane, index: int, item: ImageInput, results: dict[int, Embedding]) -> None:
         sizes: list[tuple[int, int]] = []
 
         def prepare() -> list[Prepared]:
@@ -154,7 +158,7 @@ class ModelRunner:
 
         accepted_at = time.monotonic()
         async with self._image_slots:
-            (embedding,) = await self._bulk.encode(1, prepare, accepted_at)
+            (embedding,) = await lane.encode(1, prepare, accepted_at)
         ((width, height),) = sizes
         results[index] = replace(embedding, image_width=width, image_height=height)
 
@@ -170,5 +174,12 @@ async def _together(jobs: Sequence[Coroutine[None, None, None]]) -> None:
             for job in jobs:
                 group.create_task(job)
     except ExceptionGroup as errors:
-        # One bad input answers for the whole request.
-        raise errors.exceptions[0] from None
+        # One bad input answers for the whole request. The group holds asyncio's frame, which holds the group.
+        first, errors.__traceback__ = errors.exceptions[0], None
+    else:
+        return
+    try:
+        # Outside the handler, or it would bear the group that bears it: the inputs would stay in memory.
+        raise first
+    finally:
+        del first

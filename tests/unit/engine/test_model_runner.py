@@ -16,7 +16,7 @@ from app.core.types import ImageInput, Role, TextInput
 from app.engine.batcher import BatchLimits
 from app.engine.lane import Lane, PrepareThreads
 from app.engine.metrics import EngineMetrics
-from app.engine.model_runner import MAX_QUERIES, SHORT_CHARS, ModelRunner, RunnerLimits
+from app.engine.model_runner import MAX_QUERIES, MAX_QUERY_CHARS, SHORT_CHARS, ModelRunner, RunnerLimits
 from app.families.base import Prepared
 from tests.unit.engine.scripted import ScriptedModel
 
@@ -188,6 +188,25 @@ async def test_a_failed_job_leaves_nothing_in_memory() -> None:
     threads.close()
 
 
+async def test_a_failed_request_leaves_nothing_in_memory() -> None:
+    """One bad input of many; the others of the request would stay, too."""
+
+    class Label(str):
+        pass
+
+    async with runner(ScriptedModel()) as r:
+        label = Label("file 2")
+        gone = weakref.ref(label)
+        gc.disable()
+        try:
+            with pytest.raises(BadInputError):
+                await r.encode([ImageInput(b"no picture"), ImageInput(png(), label)])
+            del label
+            await until(lambda: gone() is None)
+        finally:
+            gc.enable()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - bounded by the timeout
@@ -200,6 +219,21 @@ async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
             await r.encode([TextInput("a")] * 3)
         assert len(await r.encode([TextInput("a")] * 2)) == 2
         assert len(await r.encode([TextInput("a")] * 2)) == 2
+
+
+async def test_a_queue_full_of_documents_refuses_no_query() -> None:
+    go_on = threading.Event()
+    async with runner(
+        ScriptedModel(lambda texts: "document" in texts and go_on.wait(10) and None),
+        RunnerLimits(max_wait_ms=0, max_queue_items=2),
+    ) as r:
+        ingest = asyncio.create_task(r.encode([TextInput("document", Role.DOCUMENT)] * 2))
+        await until(lambda: r.usage().n_items == 2)
+        with pytest.raises(QueueFullError):
+            await r.encode([TextInput("another", Role.DOCUMENT)])
+        assert len(await r.encode([TextInput("query")])) == 1
+        go_on.set()
+        await ingest
 
 
 async def test_closing_answers_what_was_accepted() -> None:
@@ -234,7 +268,8 @@ async def test_a_query_overtakes_an_ingest() -> None:
         assert len(await ingest) == 100
 
 
-async def test_a_long_list_of_queries_is_bulk_work() -> None:
+@pytest.mark.parametrize("listed", [["listed"] * (MAX_QUERIES + 1), ["listed", "x" * MAX_QUERY_CHARS]], ids=len)
+async def test_many_or_long_queries_are_bulk_work(listed: list[str]) -> None:
     computing, go_on = threading.Event(), threading.Event()
 
     def script(texts: list[str]) -> None:
@@ -243,7 +278,7 @@ async def test_a_long_list_of_queries_is_bulk_work() -> None:
             go_on.wait(10)
 
     async with runner(ScriptedModel(script)) as r:
-        long_list = asyncio.create_task(r.encode([TextInput("listed")] * (MAX_QUERIES + 1)))
+        long_list = asyncio.create_task(r.encode([TextInput(text) for text in listed]))
         await asyncio.to_thread(computing.wait, 10)
         assert len(await r.encode([TextInput("query")])) == 1
         go_on.set()
