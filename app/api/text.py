@@ -1,6 +1,6 @@
 """Texts into dense and hybrid vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Response
@@ -31,12 +31,15 @@ from app.settings import Settings
 
 router = api_router("text")
 
+Label = Callable[[int], str]
+"""What errors call a text, by its place."""
+
 
 @router.post("/vectorize", summary="One text into a dense vector", response_model=VectorResponse, responses=EMBEDDINGS)
 async def vectorize(
     body: VectorizeRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    (embedding,) = embeddings = await _dense(engine, settings, body, [body.text], ["text"])
+    (embedding,) = embeddings = await _dense(engine, settings, body, [body.text], _only)
     return await respond(
         lambda: {"vector": _vector(embedding, body)},
         media_type,
@@ -52,7 +55,7 @@ async def vectorize(
 async def vectorize_batch(
     body: VectorizeBatchRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    embeddings = await _dense(engine, settings, body, body.items.texts, body.items.labels)
+    embeddings = await _dense(engine, settings, body, body.items.texts, body.items.label)
 
     def content() -> dict[str, Any]:
         return {"vectors": body.items.keyed([_vector(embedding, body) for embedding in embeddings])}
@@ -69,7 +72,7 @@ async def vectorize_batch(
 async def vectorize_hybrid(
     body: VectorizeHybridRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    (embedding,) = embeddings = await _hybrid(engine, settings, body, [body.text], ["text"])
+    (embedding,) = embeddings = await _hybrid(engine, settings, body, [body.text], _only)
     return await respond(
         lambda: {"hybrid_vector": _hybrid_vector(embedding, body)},
         media_type,
@@ -87,7 +90,7 @@ async def vectorize_hybrid(
 async def vectorize_batch_hybrid(
     body: VectorizeBatchHybridRequest, media_type: MediaTypeDep, engine: EngineDep, settings: SettingsDep
 ) -> Response:
-    embeddings = await _hybrid(engine, settings, body, body.items.texts, body.items.labels)
+    embeddings = await _hybrid(engine, settings, body, body.items.texts, body.items.label)
 
     def content() -> dict[str, Any]:
         return {"hybrid_vectors": body.items.keyed([_hybrid_vector(embedding, body) for embedding in embeddings])}
@@ -100,34 +103,43 @@ async def _dense(
     settings: Settings,
     body: VectorizeRequest | VectorizeBatchRequest,
     texts: Sequence[str],
-    labels: Sequence[str],
+    label: Label,
 ) -> list[Embedding]:
     check_texts(texts, settings)
     role = Role.QUERY if body.is_query else Role.DOCUMENT
     name = engine.pick(body.model, (Modality.TEXT, Output.DENSE))
-    return await _embed(engine, name, [TextInput(text, role) for text in texts], labels, body)
+    return await _embed(engine, name, [TextInput(text, role) for text in texts], label, body)
 
 
 async def _hybrid(
-    engine: Engine, settings: Settings, options: HybridOptions, texts: Sequence[str], labels: Sequence[str]
+    engine: Engine,
+    settings: Settings,
+    body: VectorizeHybridRequest | VectorizeBatchHybridRequest,
+    texts: Sequence[str],
+    label: Label,
 ) -> list[Embedding]:
     check_texts(texts, settings)
     # Models name the pieces of a text only where they write a row for each.
-    rowwise = options.return_colbert or options.return_tokens
+    rowwise = body.return_colbert or body.return_tokens
     outputs = {Output.DENSE, Output.SPARSE} | ({Output.MULTI_VECTOR} if rowwise else set())
-    name = engine.pick(options.model, *((Modality.TEXT, output) for output in outputs), prefer=LATE_INTERACTION_FAMILY)
-    inputs = [TextInput(text, Role.DOCUMENT, frozenset(outputs)) for text in texts]
-    return await _embed(engine, name, inputs, labels, options)
+    name = engine.pick(body.model, *((Modality.TEXT, output) for output in outputs), prefer=LATE_INTERACTION_FAMILY)
+    role = Role.QUERY if body.is_query else Role.DOCUMENT
+    inputs = [TextInput(text, role, frozenset(outputs)) for text in texts]
+    return await _embed(engine, name, inputs, label, body)
 
 
 async def _embed(
-    engine: Engine, name: str, inputs: Sequence[TextInput], labels: Sequence[str], options: Truncation
+    engine: Engine, name: str, inputs: Sequence[TextInput], label: Label, options: Truncation
 ) -> list[Embedding]:
-    """`labels` are what errors call the texts."""
     embeddings = await engine.encode(name, inputs)
     if not options.truncate:
-        await check_whole(engine, name, [labels[index] for index in truncated_indices(embeddings)])
+        await check_whole(engine, name, [label(index) for index in truncated_indices(embeddings)])
     return embeddings
+
+
+def _only(index: int) -> str:
+    """What errors call a text that came alone."""
+    return "text"
 
 
 def _report(embeddings: Sequence[Embedding]) -> dict[str, str]:

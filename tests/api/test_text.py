@@ -69,6 +69,19 @@ async def test_items_of_another_shape_are_refused_without_echo(client: httpx.Asy
     assert "secret" not in answer.text
 
 
+async def test_hybrid_texts_are_searches_or_passages_as_dense_ones_are(client: httpx.AsyncClient) -> None:
+    async def read(path: str, **body: object) -> list[float]:
+        answer = (await client.post(path, json=body)).json()
+        hybrid = answer["hybrid_vectors"][0] if "hybrid_vectors" in answer else answer["hybrid_vector"]
+        return hybrid["dense"]  # type: ignore[no-any-return]
+
+    one, many = "/vectorize-hybrid", "/vectorize-batch-hybrid"
+    search, passage = await read(one, text="a"), await read(many, items=["a"])
+    assert search != passage
+    assert await read(one, text="a", is_query=False) == passage
+    assert await read(many, items=["a"], is_query=True) == search
+
+
 async def test_hybrid_vectors_have_three_parts(client: httpx.AsyncClient) -> None:
     answer = await client.post("/vectorize-hybrid", json={"text": "tall mountain", "return_colbert": True})
     hybrid = answer.json()["hybrid_vector"]

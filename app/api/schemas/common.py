@@ -54,9 +54,11 @@ def _check_unicode(text: str) -> str:
     return text
 
 
-OneOrMore = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+Strings = Annotated[list[str], Field(fail_fast=True)]
+"""The first that is no string is the only one that is told: a body has room for millions."""
+OneOrMore = Annotated[Strings, BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 """A list of strings; one string stands for a list of it."""
-OneOrMoreOrNone = Annotated[list[str] | None, BeforeValidator(_as_list, json_schema_input_type=str | list[str] | None)]
+OneOrMoreOrNone = Annotated[Strings | None, BeforeValidator(_as_list, json_schema_input_type=str | list[str] | None)]
 UploadedFile = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
 """Generators of clients know files by this format."""
 FormText = Annotated[str, AfterValidator(_check_unicode)]

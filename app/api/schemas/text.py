@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.common import Body, ModelChoice, examples
+from app.api.schemas.common import Body, ModelChoice, Strings, examples
 from app.api.schemas.options import AnyRows, AnyVector, TextRowOptions, Truncation, VectorOptions
 from app.api.tensors import ById
 from app.core.errors import BadInputError
@@ -46,10 +46,10 @@ class Items:
             raise BadInputError("An id occurs twice in `items`; ids must be unique.")
         return cls([text for _, text in pairs], ids)
 
-    @property
-    def labels(self) -> list[str]:
-        """What errors call the texts; ids are the client's own words and not repeated."""
-        return [f"items[{index}]" for index in range(len(self.texts))]
+    @staticmethod
+    def label(index: int) -> str:
+        """What errors call a text; ids are the client's own words and not repeated."""
+        return f"items[{index}]"
 
     def keyed(self, results: Sequence[Any]) -> ById | Sequence[Any]:
         """`results` in the shape that the request had: by id, or as a list."""
@@ -101,6 +101,9 @@ class VectorsResponse(Body):
     vectors: list[AnyVector] | dict[str, AnyVector]
 
 
+OVERTAKES = "True for search texts: a few of them overtake texts that are to be found. Their vectors are the same."
+
+
 class HybridOptions(TextRowOptions, Truncation, ModelChoice):
     """What the hybrid vectors are to hold."""
 
@@ -117,6 +120,7 @@ class VectorizeHybridRequest(HybridOptions):
     model_config = examples({"text": "How tall is Mount Everest?", "return_colbert": True})
 
     text: str
+    is_query: bool = Field(True, description=OVERTAKES)
 
 
 class VectorizeBatchHybridRequest(HybridOptions):
@@ -125,6 +129,7 @@ class VectorizeBatchHybridRequest(HybridOptions):
     model_config = examples({"items": ["Mount Everest is 8849 m tall.", "K2 is 8611 m tall."]})
 
     items: ItemsField
+    is_query: bool = Field(False, description=OVERTAKES)
 
 
 class HybridVector(Body):
@@ -161,7 +166,7 @@ class RerankRequest(Truncation, ModelChoice):
     )
 
     query: str
-    candidates: list[str]
+    candidates: Strings
     batch_size: int = Field(12, ge=1, description="Accepted for older clients; the server batches by itself.")
     normalize: bool = Field(
         True, description="Divide by the number of the query's rows, so that scores lie in [-1, 1]; false: the sum."

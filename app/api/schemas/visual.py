@@ -40,7 +40,10 @@ class PatchesRequest(PixelLimits, ModelChoice):
 
     model_config = examples({"dimensions": [{"width": 1024, "height": 768}, {"width": 512, "height": 512}]})
 
-    dimensions: list[Annotated[SentSize, PlainValidator(SentSize.parse, json_schema_input_type=ImageSize)]]
+    dimensions: Annotated[
+        list[Annotated[SentSize, PlainValidator(SentSize.parse, json_schema_input_type=ImageSize)]],
+        Field(fail_fast=True),
+    ]
 
 
 class PatchCount(Body):
