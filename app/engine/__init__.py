@@ -1,1 +1,1 @@
-"""Runs loaded models: registry, batching, one worker thread a model."""
+"""Runs loaded models: registry, batching, worker threads for each model."""

@@ -57,18 +57,19 @@ class Batcher:
         self._dropped: set[Job] = set()
         """Their inputs may still be among those that wait: whoever looks there next takes them out, all at a time."""
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed: ManyvecError | None = None
+        """What is said to those who come too late."""
         self._n_computing = 0
         """Batches that are taken and not done."""
 
     def expect(self, job: Job) -> None:
         """Its inputs are on their way: a batch that would leave meanwhile waits for them.
 
-        Raises `ShuttingDownError` once the batcher is closed.
+        Raises `ShuttingDownError` once the batcher is closed, or what it was aborted with.
         """
         with self._changed:
             if self._closed:
-                raise _shutting_down()
+                raise self._closed
             self._expected.add(job)
 
     def expects(self, job: Job) -> bool:
@@ -138,22 +139,25 @@ class Batcher:
 
     def close(self) -> None:
         """Expect nothing more; what waits is still handed out."""
-        with self._changed:
-            self._closed = True
-            late, self._expected = self._expected, set()
-            self._changed.notify_all()
-        for job in late:
-            job.fail(_shutting_down())
+        self._close(ShuttingDownError("The model is being unloaded; send the request again."))
 
     def abort(self, error: ManyvecError) -> None:
-        """Close, and answer everything that waits with `error`."""
-        self.close()
+        """Answer everything that waits, and that comes from now on, with `error`."""
+        self._close(error)
         with self._changed:
             abandoned = self._waiting
             self._keep([])
             self._changed.notify_all()
         for entry in abandoned:
             entry.job.fail(error)
+
+    def _close(self, error: ManyvecError) -> None:
+        with self._changed:
+            self._closed = self._closed or error
+            late, self._expected = self._expected, set()
+            self._changed.notify_all()
+        for job in late:
+            job.fail(error)
 
     def _wait_for_company_s(self) -> float:
         """Seconds left until the next batch must leave; 0 if it is full or nobody is on the way."""
@@ -206,7 +210,3 @@ def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
             break
         batch.append(entry)
     return batch
-
-
-def _shutting_down() -> ShuttingDownError:
-    return ShuttingDownError("The model is being unloaded; send the request again.")

@@ -5,13 +5,13 @@ processor between them, so neither starves, and a GPU computes queries first; wh
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 
 from app.core.errors import ShuttingDownError
+from app.core.processors import n_processors
 from app.core.types import Embedding
 from app.engine.batcher import Batcher, BatchLimits
 from app.engine.job import Job
@@ -25,7 +25,7 @@ class PrepareThreads:
 
     def __init__(self, n_threads: int | None = None) -> None:
         """None: half of the cores, and two at least; the others are the models'."""
-        n_threads = n_threads or max(2, (os.cpu_count() or 1) // 2)
+        n_threads = n_threads or max(2, n_processors() // 2)
         self.queries = ThreadPoolExecutor(1, thread_name_prefix="prepare-query")
         self.bulk = ThreadPoolExecutor(n_threads, thread_name_prefix="prepare")
 

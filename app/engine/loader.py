@@ -30,7 +30,7 @@ WARM_UP_TOKENS = 8192
 """Of the large batch: as many rows as compiled code is for, and more."""
 
 BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}
-"""Of weights while they are loaded; int8 is made of float32."""
+"""Of weights while they are loaded; int8 is made of float32, and so is bfloat16 by the runtimes of text models."""
 
 
 class CheckpointLoader:
@@ -75,7 +75,8 @@ class CheckpointLoader:
             is_loaded = base_key(config.family, part, options) in self._bases
             folders = {checkpoint.path, checkpoint.base} - ({part.path, part.base} if is_loaded else {None})
             files = (file for folder in folders if folder for file in folder.glob("*.safetensors"))
-            return sum(map(_n_numbers, files)) * BYTES_A_NUMBER[options.dtype]
+            from_float32 = options.device == "cpu" and len(config.spec.backends) > 1
+            return sum(map(_n_numbers, files)) * BYTES_A_NUMBER["float32" if from_float32 else options.dtype]
 
     def _options(self, config: ModelConfig) -> LoadOptions:
         device = resolve_device(config.device or self._device)

@@ -33,15 +33,16 @@ class ModelWorker:
         self._clock = clock
         self._urgent = urgent
         self._busy_since: float | None = None
+        self._died = False
         self._thread = threading.Thread(target=self._run, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def is_healthy(self, stuck_after_s: float) -> bool:
-        """False if the thread is dead or has computed one batch for longer than that."""
+        """False if the thread died or has computed one batch for longer than that."""
         busy_since = self._busy_since
-        return self._thread.is_alive() and (busy_since is None or self._clock() - busy_since <= stuck_after_s)
+        return not self._died and (busy_since is None or self._clock() - busy_since <= stuck_after_s)
 
     def close(self) -> None:
         """Finish what was accepted, then stop. Blocks."""
@@ -53,6 +54,7 @@ class ModelWorker:
             with self._model.computing(urgent=self._urgent):
                 self._compute_batches()
         except BaseException:
+            self._died = True
             log.exception("worker thread %s died", self._thread.name)
         finally:
             self._batcher.abort(UnavailableError("The model stopped; try again."))
@@ -69,6 +71,8 @@ class ModelWorker:
                 raise
             self._batcher.done()
             self._busy_since = None
+            # Until the next one comes, which may take days: it holds the jobs' inputs and embeddings.
+            del batch
 
     def _compute(self, batch: list[Entry], taken_at: float) -> None:
         """Compute a batch; if it fails as a whole, by halves, so that a bad input fails alone."""

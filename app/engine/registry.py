@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -201,13 +202,16 @@ class ModelRegistry:
 
     def _load_ended(self, slot: Slot, stay: Stay, task: asyncio.Task[ModelRunner]) -> None:
         stay.loading = None
-        slot.error = None
-        if stay.runner is None and slot.stay is stay:
-            slot.stay = None
         error = None if task.cancelled() else task.exception()
-        if error is not None and stay.runner is None:
-            slot.error = error.message if isinstance(error, ManyvecError) else "Loading failed; see the server's log."
+        # Not of a model that has been replaced meanwhile.
+        if slot.stay is stay:
+            slot.error = _reason(error) if error else None
+            if stay.runner is None:
+                slot.stay = None
+        if error is not None:
             log.error("cannot load %s: %s", slot.config.name, error, exc_info=not isinstance(error, ManyvecError))
+            # Its frames hold what had been read into memory.
+            traceback.clear_frames(error.__traceback__)
 
     async def _load(self, slot: Slot, stay: Stay) -> ModelRunner:
         config = slot.config
@@ -220,7 +224,10 @@ class ModelRegistry:
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
             # The estimate may have been too low.
-            await self._make_room(slot, 0)
+            try:
+                await self._make_room(slot, 0)
+            except UnavailableError as error:
+                log.warning("the memory budget is exceeded for now: %s", error)
             return stay.runner
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
@@ -247,3 +254,7 @@ class ModelRegistry:
         if late:
             raise UnavailableError(f"The model {slot.config.name} is still computing; it is freed when it is done.")
         log.info("unloaded %s", slot.config.name)
+
+
+def _reason(error: BaseException) -> str:
+    return error.message if isinstance(error, ManyvecError) else "Loading failed; see the server's log."

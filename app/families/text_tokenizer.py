@@ -1,6 +1,6 @@
 """Tokenizes texts of any length, in several threads at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -48,13 +48,8 @@ class TextTokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         self._max_tokens = max_tokens
-        self.token_text = lru_cache(maxsize=65536)(self._token_text)
+        self.token_text = _cached_texts(tokenizer)
         """Text of one vocabulary id, e.g. `telescope` for `▁telescope`."""
-
-    @property
-    def pad_id(self) -> int:
-        pad_id: int = self._tokenizer.pad_token_id
-        return pad_id
 
     def ids_of(self, names: Collection[str]) -> list[int]:
         """Vocabulary ids of special tokens by their role: `cls_token`, `pad_token`, ..."""
@@ -93,9 +88,16 @@ class TextTokenizer:
         encodings: list[Encoding] = encode(list(texts))
         return encodings
 
-    def _token_text(self, token_id: int) -> str:
-        text: str = self._tokenizer.decode([token_id])
+
+def _cached_texts(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:
+    """No method of `TextTokenizer`, which would hold itself and stay in memory when its model is closed."""
+
+    @lru_cache(maxsize=65536)
+    def token_text(token_id: int) -> str:
+        text: str = tokenizer.decode([token_id])
         return text
+
+    return token_text
 
 
 def _head(text: str, n_chars: int) -> str:

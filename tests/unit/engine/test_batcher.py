@@ -218,6 +218,8 @@ def test_aborting_answers_everything_that_waits() -> None:
     batcher.abort(UnavailableError("stopped"))
     assert isinstance(job.embeddings.exception(timeout=10), UnavailableError)
     assert batcher.take() is None
+    with pytest.raises(UnavailableError, match="stopped"):
+        batcher.expect(Job(1, 0.0))
 
 
 class TestWhileABatchIsComputed:

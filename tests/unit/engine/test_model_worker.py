@@ -1,6 +1,9 @@
 """The worker thread: bad neighbours, memory, draining, health."""
 
+import gc
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -161,3 +164,24 @@ def test_a_worker_is_unhealthy_while_one_batch_takes_too_long() -> None:
 def test_closing_drains_what_was_accepted() -> None:
     model = ScriptedModel()
     assert [length(job) for job in run(model, *["x"] * 200)] == [1] * 200
+
+
+def test_a_worker_that_waits_keeps_nothing_of_the_batch_before() -> None:
+    batcher = Batcher(BatchLimits(max_wait_ms=0))
+    worker = ModelWorker("test", ScriptedModel(), batcher, METRICS)
+    worker.start()
+    job = submitted(batcher, prepared("text"))
+    job.embeddings.result(timeout=10)
+    gone = weakref.ref(job)
+    gc.disable()
+    try:
+        del job
+        deadline = time.monotonic() + 10
+        while gone() is not None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert worker.is_healthy(stuck_after_s=300)
+    worker.close()
+    assert worker.is_healthy(stuck_after_s=300)

@@ -1,7 +1,9 @@
 """Loading, sharing, unloading and evicting models."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +31,7 @@ A, B, C = (ModelConfig(name, "e5", f"org/{name}") for name in "abc")
 
 
 class ScriptedLoader:
-    """Makes models of 100 bytes; can be held up or made to fail."""
+    """Makes models of 100 bytes, as it believes; can be held up or made to fail."""
 
     def __init__(self, threads: PrepareThreads) -> None:
         self.models: dict[str, ScriptedModel] = {}
@@ -37,6 +39,7 @@ class ScriptedLoader:
         self.may_load = threading.Event()
         self.may_load.set()
         self.error: Exception | None = None
+        self.memory_bytes = 100
         self._threads = threads
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
@@ -50,7 +53,7 @@ class ScriptedLoader:
         self.n_loads += 1
         if self.error:
             raise self.error
-        self.models[config.name] = ScriptedModel(memory_bytes=100)
+        self.models[config.name] = ScriptedModel(memory_bytes=self.memory_bytes)
         return ModelRunner(config.name, self.models[config.name], RunnerLimits(max_wait_ms=0), self._threads, metrics)
 
 
@@ -155,6 +158,55 @@ async def test_a_failed_load_is_reported_and_the_next_request_tries_again(loader
     loader.error = None
     await touch(registry, "a")
     assert registry.status("a").error is None
+    await registry.close()
+
+
+async def test_a_failed_load_leaves_nothing_in_memory(loader: ScriptedLoader) -> None:
+    class Weights:
+        pass
+
+    made: list[weakref.ref[Weights]] = []
+
+    def fail(config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
+        weights = Weights()
+        made.append(weakref.ref(weights))
+        raise ModelLoadError("too late")
+
+    loader.load = fail  # type: ignore[method-assign]
+    registry = ModelRegistry([A], loader, METRICS)
+    gc.disable()
+    try:
+        with pytest.raises(ModelLoadError, match="too late"):
+            await touch(registry, "a")
+        await until(lambda: made[0]() is None)
+    finally:
+        gc.enable()
+    await registry.close()
+
+
+async def test_a_model_that_was_replaced_while_it_failed_to_load_leaves_no_error(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader, METRICS)
+    loader.error = ModelLoadError("no such folder")
+    loader.may_load.clear()
+    loading = asyncio.create_task(registry.load("a"))
+    await until(lambda: states(registry) == {"a": "loading"})
+    registry.put(A)
+    loader.may_load.set()
+    with pytest.raises(ModelLoadError, match="no such folder"):
+        await loading
+    await until(lambda: states(registry) == {"a": "unloaded"})
+    assert registry.status("a").error is None
+    await registry.close()
+
+
+async def test_a_model_that_took_more_than_was_thought_answers_though_no_other_can_leave(
+    loader: ScriptedLoader,
+) -> None:
+    registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=200, unload_wait_s=0.01)
+    await touch(registry, "a")
+    async with registry.use("a"):
+        loader.memory_bytes = 150
+        await touch(registry, "b")
     await registry.close()
 
 

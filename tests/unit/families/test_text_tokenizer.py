@@ -1,6 +1,8 @@
 """Texts of any length into token ids, by several threads at once."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,6 +48,18 @@ def test_ids_are_those_of_the_tokenizers_own_truncation(
     [with_pieces] = tokenizer.tokenize([text], with_pieces=True)
     assert with_pieces.ids.equal(ours.ids)
     assert len(with_pieces.pieces) == len(ours.ids) - 2
+
+
+def test_a_tokenizer_that_nobody_needs_leaves_memory(checkpoints: dict[str, Path]) -> None:
+    tokenizer = TextTokenizer.load(Checkpoint(checkpoints["e5"]), LIMIT)
+    assert tokenizer.token_text(5)
+    gone = weakref.ref(tokenizer)
+    gc.disable()
+    try:
+        del tokenizer
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_pieces_are_of_the_text_alone(tokenizer: TextTokenizer) -> None:
