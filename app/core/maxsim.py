@@ -3,7 +3,6 @@
 docs/decisions/0004-maxsim.md has the ways that were measured.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -11,6 +10,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from app.core.processors import n_processors
 from app.core.types import FloatArray
 
 BLOCK_BYTES = 4 << 20
@@ -83,7 +83,7 @@ def _starts(arrays: Sequence[FloatArray]) -> list[int]:
 
 def _run_in_threads(score: Callable[[Sequence[int]], None], blocks: Sequence[Sequence[int]]) -> None:
     """Score the blocks, several at once; numpy lets other threads run meanwhile."""
-    n_threads = min(len(blocks), os.cpu_count() or 1)
+    n_threads = min(len(blocks), n_processors())
     if n_threads < 2:
         for block in blocks:
             score(block)

@@ -1,13 +1,13 @@
 """What handlers call: PDFs opened, and their pages drawn by a few processes."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from app.core.errors import BadInputError
+from app.core.processors import n_processors
 from app.core.trace import timed_phase
 from app.pdf.process import WORKER, PdfProcess, ProcessLimits, ProcessLostError
 from app.pdf.protocol import FAULT, Fault, PageImage, Resolution
@@ -29,7 +29,7 @@ class PdfRenderer:
     def __init__(self, dpi: float, max_pixels: int, limits: ProcessLimits, command: Sequence[str] = WORKER) -> None:
         self.resolution = Resolution(dpi, max_pixels)
         self.limits = limits
-        n_processes = min(MAX_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
+        n_processes = min(MAX_PROCESSES, max(1, n_processors() // 2))
         self._idle = [PdfProcess(limits, command) for _ in range(n_processes)]
         self._all = tuple(self._idle)
         self._free = asyncio.Semaphore(n_processes)

@@ -54,7 +54,7 @@ def test_any_lengths_blocks_and_threads_give_the_plain_formula(
     with (
         patch.object(module, "BLOCK_BYTES", block_rows * 16 * 4),
         patch.object(module, "BLOCK_ELEMENTS", block_elements),
-        patch("os.cpu_count", return_value=cores),
+        patch.object(module, "n_processors", return_value=cores),
     ):
         scores = maxsim_matrix(queries, documents)
     np.testing.assert_allclose(scores, np.reshape(expected, (len(queries), len(documents))), rtol=1e-5, atol=1e-6)
