@@ -64,9 +64,9 @@ def encoded(content: Any, media_type: MediaType, encoding_format: EncodingFormat
     return orjson.dumps(content, default=_in_lists, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
-async def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with plain values and arrays, encoded off the event loop."""
-    body = await made(lambda: to_json(content))
+async def json_response(make_content: Callable[[], Any], headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with plain values and arrays, made and written off the event loop."""
+    body = await made(lambda: to_json(make_content()))
     return Response(body, headers=dict(headers or {}), media_type="application/json")
 
 

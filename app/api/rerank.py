@@ -4,7 +4,7 @@ import numpy as np
 from fastapi import Response
 
 from app.api.defaults import LATE_INTERACTION_FAMILY, MULTI_VECTOR
-from app.api.encoding import json_response, made, required
+from app.api.encoding import json_response, required
 from app.api.limits import check_texts, check_whole
 from app.api.report import REPORT, report, truncated_indices
 from app.api.route import EngineDep, SettingsDep, api_router
@@ -24,14 +24,16 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     check_texts(body.candidates, settings)
     name = engine.pick(body.model, (Modality.TEXT, Output.MULTI_VECTOR), prefer=LATE_INTERACTION_FAMILY)
     if not body.candidates:
-        return await json_response({"scores": []})
+        return await json_response(lambda: {"scores": []})
     candidates = [TextInput(text, Role.DOCUMENT, MULTI_VECTOR) for text in body.candidates]
     query, *documents = await engine.encode(name, [TextInput(body.query, Role.QUERY, MULTI_VECTOR), *candidates])
     cut_query, cut_documents = ["query"] if query.truncated else [], truncated_indices(documents)
     if not body.truncate:
         await check_whole(engine, name, [*cut_query, *(f"candidates[{index}]" for index in cut_documents)])
-    scores = await made(lambda: _scores(query, documents, normalize=body.normalize))
-    return await json_response({"scores": scores}, report([query, *documents], [*cut_query, *cut_documents]))
+    return await json_response(
+        lambda: {"scores": _scores(query, documents, normalize=body.normalize)},
+        report([query, *documents], [*cut_query, *cut_documents]),
+    )
 
 
 def _scores(query: Embedding, documents: list[Embedding], *, normalize: bool) -> FloatArray:

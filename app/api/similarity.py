@@ -61,19 +61,22 @@ async def interpret(
     settings: SettingsDep,
 ) -> Response:
     match = await match_page(engine, settings, uploads, file, query, model, options, VISUAL_FAMILY)
-    content = {
-        "query": query,
-        "tokens": match.tokens,
-        "similarity_maps": [
-            # Column first, as colpali-engine and the clients of this route have it.
-            {"token": token, "token_index": index, "similarity_map": match.maps[index].T}
-            for index, token in enumerate(match.tokens)
-        ],
-        "n_patches_x": match.grid.n_patches_x,
-        "n_patches_y": match.grid.n_patches_y,
-        "image_width": match.width,
-        "image_height": match.height,
-    }
+
+    def content() -> dict[str, Any]:
+        return {
+            "query": query,
+            "tokens": match.tokens,
+            "similarity_maps": [
+                # Column first, as colpali-engine and the clients of this route have it.
+                {"token": token, "token_index": index, "similarity_map": match.maps[index].T}
+                for index, token in enumerate(match.tokens)
+            ],
+            "n_patches_x": match.grid.n_patches_x,
+            "n_patches_y": match.grid.n_patches_y,
+            "image_width": match.width,
+            "image_height": match.height,
+        }
+
     return await json_response(content, match.headers)
 
 
@@ -94,12 +97,15 @@ async def query_single(
 ) -> Response:
     match = await match_page(engine, settings, uploads, file, query, model, options, SIMILARITY_FAMILY)
     names = unique_names(match.tokens)
-    content = {
-        "query": query,
-        "overall_similarity": match.maps.max(axis=(1, 2)).mean(),
-        "tokens": {name: _token_similarity(index, match.maps[index]) for index, name in enumerate(names)},
-        "token_list": names,
-    }
+
+    def content() -> dict[str, Any]:
+        return {
+            "query": query,
+            "overall_similarity": match.maps.max(axis=(1, 2)).mean(),
+            "tokens": {name: _token_similarity(index, match.maps[index]) for index, name in enumerate(names)},
+            "token_list": names,
+        }
+
     return await json_response(content, match.headers)
 
 

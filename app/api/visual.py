@@ -47,7 +47,7 @@ async def count_patches(body: PatchesRequest, engine: EngineDep, settings: Setti
     check_n_items(len(body.dimensions), settings)
     model = await engine.model(engine.pick(body.model, PAGES_AND_QUERIES[0], prefer=VISUAL_FAMILY))
     results = await asyncio.to_thread(lambda: [_count_patches(model, size, body.limits) for size in body.dimensions])
-    return await json_response({"results": results})
+    return await json_response(lambda: {"results": results})
 
 
 @router.post("/embed/queries", summary="Embed search texts", response_model=QueryEmbeddings, responses=EMBEDDINGS)

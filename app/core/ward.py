@@ -64,8 +64,12 @@ def _squared_distances(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """Between all pairs of points: [n, n]; infinite on the diagonal."""
     wide = points.astype(np.float64)
     products = wide @ wide.T
-    squares = products.diagonal()
-    distances: NDArray[np.float64] = np.maximum(squares[:, None] + squares - 2 * products, 0)
+    squares = products.diagonal().copy()
+    # In place: of thousands of points each such matrix is half a gigabyte.
+    distances: NDArray[np.float64] = np.multiply(products, -2, out=products)
+    distances += squares[:, None]
+    distances += squares
+    np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, np.inf)
     return distances
 

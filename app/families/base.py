@@ -122,8 +122,8 @@ class EmbeddingModel(ABC):
     """A loaded model of one family.
 
     `prepare_*` run in several threads at once, for a short text on the event loop, and must not change the model's
-    state (a fast tokenizer's truncation and padding are such state). `encode` runs in two threads at once, for queries
-    and for bulk work.
+    state (a fast tokenizer's truncation and padding are such state). `encode` runs in several threads at once, for
+    queries and for bulk work.
     """
 
     spec: ClassVar[FamilySpec]

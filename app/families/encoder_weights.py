@@ -1,6 +1,6 @@
 """A BERT-like encoder's weights in the modules that transformers has for them, without its model classes.
 
-To import those takes a second and a half, of which a server that computes with ONNX Runtime needs nothing.
+To import those takes a second and a half, of which a server that computes with a graph runtime needs nothing.
 """
 
 import re

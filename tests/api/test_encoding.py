@@ -40,7 +40,7 @@ def test_what_has_no_json_form_is_an_error() -> None:
 
 
 async def test_the_response_is_json() -> None:
-    response = await json_response({"a": np.float32([0.1])}, {"X-Truncated": "3"})
+    response = await json_response(lambda: {"a": np.float32([0.1])}, {"X-Truncated": "3"})
     assert (response.body, response.media_type) == (b'{"a":[0.1]}', "application/json")
     assert response.headers["x-truncated"] == "3"
 
