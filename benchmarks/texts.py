@@ -1,5 +1,6 @@
 """Texts of realistic, ragged lengths."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def ragged_texts(n: int, checkpoint: Path, seed: int = 0) -> list[Text]:
     return [_text(tokenizer, int(length), random) for length in lengths]
 
 
-def n_tokens(texts: list[Text]) -> int:
+def n_tokens(texts: Sequence[Text]) -> int:
     """Tokens of all texts together."""
     return sum(text.n_tokens for text in texts)
 
