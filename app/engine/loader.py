@@ -75,7 +75,7 @@ class CheckpointLoader:
             is_loaded = base_key(config.family, part, options) in self._bases
             folders = {checkpoint.path, checkpoint.base} - ({part.path, part.base} if is_loaded else {None})
             files = (file for folder in folders if folder for file in folder.glob("*.safetensors"))
-            from_float32 = options.device == "cpu" and len(config.spec.backends) > 1
+            from_float32 = options.device == "cpu" and "openvino" in config.spec.backends
             return sum(map(_n_numbers, files)) * BYTES_A_NUMBER["float32" if from_float32 else options.dtype]
 
     def _options(self, config: ModelConfig) -> LoadOptions:

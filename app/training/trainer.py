@@ -135,7 +135,8 @@ def _share_cores() -> None:
     """Leave a core to the server, unless it was said how many to use."""
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ:
+    # Unless somebody has chosen a number; `app/__init__.py` sets all of a container's.
+    if os.environ.get("OMP_NUM_THREADS") in (None, str(n_processors())):
         torch.set_num_threads(max(1, n_processors() - 1))
 
 
