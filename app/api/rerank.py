@@ -26,7 +26,8 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     if not body.candidates:
         return await json_response(lambda: {"scores": []})
     candidates = [TextInput(text, Role.DOCUMENT, MULTI_VECTOR) for text in body.candidates]
-    query, *documents = await engine.encode(name, [TextInput(body.query, Role.QUERY, MULTI_VECTOR), *candidates])
+    inputs = [TextInput(body.query, Role.QUERY, MULTI_VECTOR), *candidates]
+    query, *documents = await engine.encode(name, inputs, interactive=True)
     cut_query, cut_documents = ["query"] if query.truncated else [], truncated_indices(documents)
     if not body.truncate:
         await check_whole(engine, name, [*cut_query, *(f"candidates[{index}]" for index in cut_documents)])

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice
+from itertools import chain
 
 from app.core.errors import ManyvecError, ShuttingDownError
 from app.engine.job import Job
@@ -59,6 +59,8 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed: ManyvecError | None = None
         """What is said to those who come too late."""
+        self._interactive_next = True
+        """Whose turn it is where both kinds of jobs wait."""
         self._n_computing = 0
         """Batches that are taken and not done."""
 
@@ -179,7 +181,8 @@ class Batcher:
             self._dropped.clear()
 
     def _pop_batch(self) -> list[Entry]:
-        batch = select_batch(self._waiting, self._limits)
+        batch = select_batch(self._waiting, self._limits, interactive_first=self._interactive_next)
+        self._interactive_next = not (self._interactive_next and batch[0].job.interactive)
         taken = set(batch)
         self._keep([entry for entry in self._waiting if entry not in taken])
         return batch
@@ -189,20 +192,18 @@ class Batcher:
         self._n_tokens = sum(entry.prepared.n_tokens for entry in waiting)
 
 
-def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
+def select_batch(waiting: Sequence[Entry], limits: BatchLimits, *, interactive_first: bool = False) -> list[Entry]:
     """The oldest entry and those that go best with it: equal batch key, within the limits.
 
     Where batches are padded these are the nearest in length, elsewhere the next in the queue. The oldest is
-    always in, so an entry waits at most for those that came before it.
+    always in, so an entry waits at most for those that came before it. With `interactive_first` all this goes for
+    the interactive entries, if there are any, and the others fill the batch up.
     """
-    oldest = waiting[0].prepared
-    company: Iterable[Entry] = (e for e in islice(waiting, 1, None) if e.prepared.batch_key == oldest.batch_key)
-    if limits.by_length:
-        company = nsmallest(
-            limits.max_batch_items - 1, company, key=lambda e: abs(e.prepared.n_tokens - oldest.n_tokens)
-        )
-    batch, n_tokens, longest = [waiting[0]], oldest.n_tokens, oldest.n_tokens
-    for entry in company:
+    interactive = [entry for entry in waiting if entry.job.interactive] if interactive_first else []
+    others = [entry for entry in waiting if not entry.job.interactive] if interactive else waiting
+    oldest = (interactive or others)[0]
+    batch, n_tokens, longest = [oldest], oldest.prepared.n_tokens, oldest.prepared.n_tokens
+    for entry in chain(_company(oldest, interactive, limits), _company(oldest, others, limits)):
         n_tokens += entry.prepared.n_tokens
         longest = max(longest, entry.prepared.n_tokens)
         n_items = len(batch) + 1
@@ -210,3 +211,13 @@ def select_batch(waiting: Sequence[Entry], limits: BatchLimits) -> list[Entry]:
             break
         batch.append(entry)
     return batch
+
+
+def _company(oldest: Entry, entries: Sequence[Entry], limits: BatchLimits) -> Sequence[Entry]:
+    """Those that may share its batch, the best first."""
+    able = [e for e in entries if e.prepared.batch_key == oldest.prepared.batch_key and e is not oldest]
+    if not limits.by_length:
+        return able
+    return nsmallest(
+        limits.max_batch_items - 1, able, key=lambda e: abs(e.prepared.n_tokens - oldest.prepared.n_tokens)
+    )

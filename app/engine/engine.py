@@ -78,14 +78,17 @@ class Engine:
         )
         return next(wish[0].name for wish in wishes if wish)
 
-    async def encode(self, name: str, items: Sequence[TextInput | ImageInput]) -> list[Embedding]:
+    async def encode(
+        self, name: str, items: Sequence[TextInput | ImageInput], *, interactive: bool = False
+    ) -> list[Embedding]:
         """Embed `items` with the model, loading it first if need be; result i belongs to item i.
 
+        `interactive`: somebody waits for the answer, so that pages and documents overtake others that wait.
         If one item is bad the call raises its error and the others are dropped. Cancelling the awaiting task
         drops what has not been computed yet. Raises `BadInputError`, `TooLargeError`, `UnavailableError`.
         """
         async with self._use(name) as runner:
-            return await runner.encode(items)
+            return await runner.encode(items, interactive=interactive)
 
     async def model(self, name: str) -> EmbeddingModel:
         """The loaded model, for its `info` and `patch_grid`."""

@@ -11,10 +11,12 @@ from app.core.types import Embedding
 class Job:
     """The promise of the embeddings of `n_items` inputs. Answered from the threads of workers."""
 
-    def __init__(self, n_items: int, accepted_at: float = 0.0) -> None:
+    def __init__(self, n_items: int, accepted_at: float = 0.0, *, interactive: bool = False) -> None:
         """`accepted_at`: when the inputs came, by `time.monotonic`."""
         self.n_items = n_items
         """How many inputs `submit` brings."""
+        self.interactive = interactive
+        """Somebody waits for the answer: its inputs overtake those of other jobs, with every other batch."""
         self.context = copy_context()
         """Of the request that it belongs to; what is logged about it is logged there."""
         self.embeddings: Future[list[Embedding]] = Future()

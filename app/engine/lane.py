@@ -58,14 +58,20 @@ class Lane:
             worker.start()
 
     async def encode(
-        self, n_items: int, prepare: Callable[[], Sequence[Prepared]], accepted_at: float, *, at_once: bool = False
+        self,
+        n_items: int,
+        prepare: Callable[[], Sequence[Prepared]],
+        accepted_at: float,
+        *,
+        interactive: bool = False,
+        at_once: bool = False,
     ) -> list[Embedding]:
         """Run `prepare`, which gives `n_items`, and wait for their embeddings.
 
         `prepare` runs in a thread; `at_once`: here and now, since it takes less time than to wake one. Cancelling the
         call drops what has not been computed yet. `accepted_at`: when the inputs came, by `time.monotonic`.
         """
-        job = Job(n_items, accepted_at)
+        job = Job(n_items, accepted_at, interactive=interactive)
         self._batcher.expect(job)
         try:
             if at_once:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,10 +28,11 @@ BATCH_TOKENS_CPU, BATCH_TOKENS_GPU = 1024, 16384
 """Tokens a batch that fill the processor; more of them leave its caches (docs/decisions/0001-cpu-text-backend.md)."""
 BATCH_ITEMS_CPU, BATCH_ITEMS_GPU = 64, 512
 """So many short texts fill a batch of that many tokens."""
-PREPARED_IMAGES, PREPARED_IMAGES_CUDA = 32, 96
+PREPARED_IMAGES, PREPARED_IMAGES_CUDA, PREPARED_IMAGES_INTERACTIVE = 32, 96, 4
 """Images that are decoded, wait or are computed at once; a page takes about 14 MB while it is decoded, 2 MB afterwards.
 
-On CUDA two batches of 20 pages are computed while the next two are prepared.
+On CUDA two batches of 20 pages are computed while the next two are prepared. Interactive requests have some for
+themselves, or they would wait until an ingest has none left that waits.
 """
 BATCHES_IN_FLIGHT_CUDA = 2
 """A GPU is given the next batch while it computes one, so that it need not wait for answers to be made of that."""
@@ -67,6 +69,14 @@ class ModelUsage:
     """Prepared inputs that wait for a batch, by lane."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    lane: Lane
+    interactive: bool
+    results: dict[int, Embedding]
+    """By the place of the input."""
+
+
 class ModelRunner:
     """One loaded model with its lanes. Used from one event loop."""
 
@@ -86,27 +96,31 @@ class ModelRunner:
         in_flight = BATCHES_IN_FLIGHT_CUDA if on_cuda else 1
         self._queries = Lane(f"{name}-queries", model, batch, threads.queries, queries, urgent=True)
         self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, bulk, n_workers=in_flight)
+        self._interactive_image_slots = asyncio.Semaphore(PREPARED_IMAGES_INTERACTIVE)
         self._image_slots = asyncio.Semaphore(PREPARED_IMAGES_CUDA if on_cuda else PREPARED_IMAGES)
-        self._n_items = {self._queries: 0, self._bulk: 0}
-        """Accepted and not yet answered."""
+        self._n_items: Counter[tuple[Lane, bool]] = Counter()
+        """Accepted and not yet answered, by lane and whether they are interactive."""
 
-    async def encode(self, items: Sequence[TextInput | ImageInput]) -> list[Embedding]:
-        """Result i belongs to item i. Raises the first error; whatever still waits is then dropped."""
-        lane = self._lane(items)
-        if self._n_items[lane] + len(items) > self._limits.max_queue_items:
+    async def encode(self, items: Sequence[TextInput | ImageInput], *, interactive: bool = False) -> list[Embedding]:
+        """Result i belongs to item i. Raises the first error; whatever still waits is then dropped.
+
+        `interactive`: what is bulk work by its kind goes before other bulk work, with every other batch.
+        """
+        request = _Request(self._lane(items), interactive, {})
+        kind = request.lane, interactive
+        if self._n_items[kind] + len(items) > self._limits.max_queue_items:
             raise QueueFullError("Too many inputs are waiting for this model; try again in a moment.")
-        self._n_items[lane] += len(items)
-        results: dict[int, Embedding] = {}
+        self._n_items[kind] += len(items)
         try:
-            await _together(list(self._jobs(lane, items, results)))
+            await _together(list(self._jobs(request, items)))
         finally:
-            self._n_items[lane] -= len(items)
-        return [results[index] for index in range(len(items))]
+            self._n_items[kind] -= len(items)
+        return [request.results[index] for index in range(len(items))]
 
     def usage(self) -> ModelUsage:
         return ModelUsage(
             memory_bytes=self.model.memory_bytes,
-            n_items=sum(self._n_items.values()),
+            n_items=self._n_items.total(),
             queue_lengths={"queries": self._queries.n_waiting(), "bulk": self._bulk.n_waiting()},
         )
 
@@ -127,28 +141,30 @@ class ModelRunner:
         return self._queries if few and short else self._bulk
 
     def _jobs(
-        self, lane: Lane, items: Sequence[TextInput | ImageInput], results: dict[int, Embedding]
+        self, request: _Request, items: Sequence[TextInput | ImageInput]
     ) -> Iterator[Coroutine[None, None, None]]:
         """The request in pieces that are prepared in parallel: some texts, or one image."""
         texts = [(index, item) for index, item in enumerate(items) if isinstance(item, TextInput)]
         short = len(texts) == 1 and len(texts[0][1].text) <= SHORT_CHARS
         for start in range(0, len(texts), TEXTS_A_JOB):
-            yield self._encode_texts(lane, texts[start : start + TEXTS_A_JOB], results, at_once=short)
+            yield self._encode_texts(request, texts[start : start + TEXTS_A_JOB], at_once=short)
         for index, item in enumerate(items):
             if isinstance(item, ImageInput):
-                yield self._encode_image(lane, index, item, results)
+                yield self._encode_image(request, index, item)
 
-    async def _encode_texts(
-        self, lane: Lane, items: Sequence[tuple[int, TextInput]], results: dict[int, Embedding], *, at_once: bool
-    ) -> None:
+    async def _encode_texts(self, request: _Request, items: Sequence[tuple[int, TextInput]], *, at_once: bool) -> None:
         texts = [item for _, item in items]
-        embeddings = await lane.encode(
-            len(texts), lambda: self.model.prepare_texts(texts), time.monotonic(), at_once=at_once
+        embeddings = await request.lane.encode(
+            len(texts),
+            lambda: self.model.prepare_texts(texts),
+            time.monotonic(),
+            interactive=request.interactive,
+            at_once=at_once,
         )
         for (index, _), embedding in zip(items, embeddings, strict=True):
-            results[index] = embedding
+            request.results[index] = embedding
 
-    async def _encode_image(self, lane: Lane, index: int, item: ImageInput, results: dict[int, Embedding]) -> None:
+    async def _encode_image(self, request: _Request, index: int, item: ImageInput) -> None:
         sizes: list[tuple[int, int]] = []
 
         def prepare() -> list[Prepared]:
@@ -157,10 +173,10 @@ class ModelRunner:
             return [self.model.prepare_image(item, image)]
 
         accepted_at = time.monotonic()
-        async with self._image_slots:
-            (embedding,) = await lane.encode(1, prepare, accepted_at)
+        async with self._interactive_image_slots if request.interactive else self._image_slots:
+            (embedding,) = await request.lane.encode(1, prepare, accepted_at, interactive=request.interactive)
         ((width, height),) = sizes
-        results[index] = replace(embedding, image_width=width, image_height=height)
+        request.results[index] = replace(embedding, image_width=width, image_height=height)
 
 
 async def _together(jobs: Sequence[Coroutine[None, None, None]]) -> None:

@@ -1,9 +1,12 @@
 """`/rerank` with `candidates`."""
 
+from unittest import mock
+
 import httpx
 import numpy as np
 import pytest
 
+from app.engine.model_runner import ModelRunner
 from tests.fakes import MAX_WORDS, SUFFIX, word_vector
 
 CANDIDATES = ["red bees", "green", "red", ""]
@@ -26,6 +29,13 @@ async def test_the_sum_instead_of_the_mean(client: httpx.AsyncClient) -> None:
     mean = (await client.post("/rerank", json=body)).json()["scores"]
     total = (await client.post("/rerank", json=body | {"normalize": False})).json()["scores"]
     assert total == pytest.approx([3 * score for score in mean])
+
+
+async def test_candidates_overtake_an_ingest(client: httpx.AsyncClient) -> None:
+    with mock.patch.object(ModelRunner, "encode", autospec=True, side_effect=ModelRunner.encode) as encode:
+        await client.post("/rerank", json={"query": "red", "candidates": CANDIDATES})
+        await client.post("/vectorize-batch", json={"items": CANDIDATES})
+    assert [call.kwargs["interactive"] for call in encode.call_args_list] == [True, False]
 
 
 async def test_no_candidates_have_no_scores(client: httpx.AsyncClient) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import zipfile
 from typing import Any
+from unittest import mock
 
 import httpx
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from app.api.similarity import unique_names
+from app.engine.model_runner import ModelRunner
 from tests.api.conftest import Serve
 from tests.fakes import MAX_WORDS
 from tests.pictures import png
@@ -38,6 +40,13 @@ async def test_interpret_gives_a_map_for_each_token_column_first(client: httpx.A
     assert similarity_map.shape == (6, 3)
     assert np.unravel_index(similarity_map.argmax(), (6, 3)) == (4, 1)
     assert similarity_map.max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("path", ["/interpret", "/query/single", "/query/single/heatmap"])
+async def test_a_page_that_is_explained_overtakes_an_ingest(client: httpx.AsyncClient, path: str) -> None:
+    with mock.patch.object(ModelRunner, "encode", autospec=True, side_effect=ModelRunner.encode) as encode:
+        await post(client, path, "red bees")
+    assert [call.kwargs["interactive"] for call in encode.call_args_list] == [True]
 
 
 async def test_query_single_scores_each_token(client: httpx.AsyncClient) -> None:

@@ -54,9 +54,9 @@ def prepared(text: str) -> Prepared:
     return Prepared(inputs={"text": text}, n_tokens=max(1, len(text)))
 
 
-def submitted(batcher: Batcher, *inputs: Prepared) -> Job:
+def submitted(batcher: Batcher, *inputs: Prepared, interactive: bool = False) -> Job:
     """A job of these inputs in the batcher's queue."""
-    job = Job(len(inputs))
+    job = Job(len(inputs), interactive=interactive)
     batcher.expect(job)
     batcher.submit(job, inputs)
     return job

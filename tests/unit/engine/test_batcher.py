@@ -96,6 +96,44 @@ def test_a_long_input_among_a_stream_of_short_ones_waits_only_for_those_before_i
     assert long in [e.job for e in taken]
 
 
+@pytest.mark.parametrize("padding", Padding)
+def test_interactive_jobs_and_others_take_turns(padding: Padding) -> None:
+    batcher = Batcher(BatchLimits(max_batch_tokens=100, max_batch_items=2, max_wait_ms=0, padding=padding))
+    submitted(batcher, *inputs(*[10] * 5))
+    submitted(batcher, *inputs(*[20] * 3), interactive=True)
+    taken = []
+    for _ in range(4):
+        taken.append(lengths(batcher.take()))
+        batcher.done()
+    # The last of the interactive ones has company: it would leave half empty.
+    assert taken == [[20, 20], [10, 10], [20, 10], [10, 10]]
+
+
+def test_interactive_jobs_among_themselves_are_taken_in_their_order() -> None:
+    batcher = Batcher(AT_ONCE)
+    submitted(batcher, *inputs(1))
+    first = submitted(batcher, *inputs(100), interactive=True)
+    second = submitted(batcher, *inputs(100), interactive=True)
+    taken = []
+    for _ in range(3):
+        taken += [e.job for e in batcher.take() or []]
+        batcher.done()
+    assert taken.index(first) < taken.index(second)
+    assert len(taken) == 3
+
+
+def test_the_next_interactive_job_has_its_turn_however_late_it_comes() -> None:
+    batcher = Batcher(AT_ONCE)
+    submitted(batcher, *inputs(60), interactive=True)
+    for _ in range(4):
+        submitted(batcher, *inputs(100))
+        batcher.take()
+        batcher.done()
+    submitted(batcher, *inputs(100, 80))
+    submitted(batcher, *inputs(90), interactive=True)
+    assert lengths(batcher.take()) == [90]
+
+
 def test_a_dropped_job_is_never_handed_out_and_its_neighbours_are() -> None:
     batcher = Batcher(AT_ONCE)
     submitted(batcher, *inputs(1))

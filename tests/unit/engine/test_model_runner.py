@@ -16,7 +16,14 @@ from app.core.types import ImageInput, Role, TextInput
 from app.engine.batcher import BatchLimits
 from app.engine.lane import Lane, PrepareThreads
 from app.engine.metrics import EngineMetrics
-from app.engine.model_runner import MAX_QUERIES, MAX_QUERY_CHARS, SHORT_CHARS, ModelRunner, RunnerLimits
+from app.engine.model_runner import (
+    MAX_QUERIES,
+    MAX_QUERY_CHARS,
+    PREPARED_IMAGES,
+    SHORT_CHARS,
+    ModelRunner,
+    RunnerLimits,
+)
 from app.families.base import Prepared
 from tests.unit.engine.scripted import ScriptedModel
 
@@ -194,7 +201,13 @@ async def test_a_failed_request_leaves_nothing_in_memory() -> None:
     class Label(str):
         pass
 
-    async with runner(ScriptedModel()) as r:
+    def left() -> bool:
+        # The model remembers what it computed, should the good one have come that far.
+        model.batches.clear()
+        return gone() is None
+
+    model = ScriptedModel()
+    async with runner(model) as r:
         label = Label("file 2")
         gone = weakref.ref(label)
         gc.disable()
@@ -202,7 +215,7 @@ async def test_a_failed_request_leaves_nothing_in_memory() -> None:
             with pytest.raises(BadInputError):
                 await r.encode([ImageInput(b"no picture"), ImageInput(png(), label)])
             del label
-            await until(lambda: gone() is None)
+            await until(left)
         finally:
             gc.enable()
 
@@ -266,6 +279,50 @@ async def test_a_query_overtakes_an_ingest() -> None:
         assert not ingest.done()
         go_on.set()
         assert len(await ingest) == 100
+
+
+async def test_an_interactive_request_overtakes_an_ingest_of_its_lane() -> None:
+    ingesting, go_on = threading.Event(), threading.Event()
+
+    def script(texts: list[str]) -> None:
+        if "document" in texts:
+            ingesting.set()
+            go_on.wait(10)
+
+    model = ScriptedModel(script)
+    async with runner(model, RunnerLimits(max_wait_ms=0, max_batch_items=2, max_queue_items=100)) as r:
+        ingest = asyncio.create_task(r.encode([TextInput("document", Role.DOCUMENT)] * 100))
+        await asyncio.to_thread(ingesting.wait, 10)
+        await until(lambda: r.usage().queue_lengths["bulk"] == 98)
+        # The queue is full of documents, but not for this.
+        candidates = [TextInput("candidate", Role.DOCUMENT)] * 4
+        rerank = asyncio.create_task(r.encode(candidates, interactive=True))
+        await until(lambda: r.usage().queue_lengths["bulk"] == 102)
+        go_on.set()
+        assert len(await rerank) == 4
+        assert len(await ingest) == 100
+    assert model.batches[1:5].count(["candidate"] * 2) == 2
+
+
+async def test_an_interactive_image_waits_for_none_of_an_ingest() -> None:
+    ingesting, go_on = threading.Event(), threading.Event()
+
+    def script(labels: list[str]) -> None:
+        if "page" in labels:
+            ingesting.set()
+            go_on.wait(10)
+
+    model = ScriptedModel(script)
+    async with runner(model, RunnerLimits(max_wait_ms=0, max_batch_items=2)) as r:
+        ingest = asyncio.create_task(r.encode([ImageInput(png(), "page")] * 2 * PREPARED_IMAGES))
+        await asyncio.to_thread(ingesting.wait, 10)
+        await until(lambda: r.usage().queue_lengths["bulk"] == PREPARED_IMAGES - len(model.batches[0]))
+        explained = asyncio.create_task(r.encode([ImageInput(png(), "explained")], interactive=True))
+        await until(lambda: r.usage().queue_lengths["bulk"] == PREPARED_IMAGES - len(model.batches[0]) + 1)
+        go_on.set()
+        await explained
+        await ingest
+    assert "explained" in model.batches[1]
 
 
 @pytest.mark.parametrize("listed", [["listed"] * (MAX_QUERIES + 1), ["listed", "x" * MAX_QUERY_CHARS]], ids=len)
