@@ -98,12 +98,12 @@ def run(
     """Put the server under these loads for some seconds; /health is asked throughout."""
     phase = Phase()
     stop = threading.Event()
-    jobs: list[Callable[[], None]] = [lambda: _ask_health(server, phase, stop)]
+    jobs: list[Callable[[], None]] = [lambda: ask_health(server, phase, stop)]
     if queries:
         jobs.append(lambda: _ask_queries(server, phase, stop, is_query=overtaking))
     if ingest:
         jobs += [
-            lambda part=part: _ingest(server, documents[part::INGEST_CONNECTIONS], phase, stop)  # type: ignore[misc]
+            lambda part=part: pour(server, documents[part::INGEST_CONNECTIONS], phase, stop)  # type: ignore[misc]
             for part in range(INGEST_CONNECTIONS)
         ]
     threads = [threading.Thread(target=job) for job in jobs]
@@ -125,31 +125,36 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def _ask_queries(server: Ours, phase: Phase, stop: threading.Event, *, is_query: bool) -> None:
-    with _connection(server) as connection:
+    with connected(server) as connection:
         while not stop.wait(QUERY_PAUSE_S):
             text = QUERIES[len(phase.query_ms) % len(QUERIES)]
             body = orjson.dumps({"text": text, "model": "e5", "is_query": is_query})
-            phase.query_ms.append(_timed(connection, "POST", "/vectorize", body))
+            phase.query_ms.append(timed(connection, "POST", "/vectorize", body))
 
 
-def _ask_health(server: Ours, phase: Phase, stop: threading.Event) -> None:
-    with _connection(server) as connection:
+def ask_health(server: Ours, phase: Phase, stop: threading.Event) -> None:
+    """Ask for it all the time."""
+    with connected(server) as connection:
         while not stop.wait(HEALTH_PAUSE_S):
-            phase.health_ms.append(_timed(connection, "GET", "/health"))
+            phase.health_ms.append(timed(connection, "GET", "/health"))
 
 
-def _ingest(server: Ours, documents: Sequence[Text], phase: Phase, stop: threading.Event) -> None:
+def pour(
+    server: Ours, documents: Sequence[Text], phase: Phase, stop: threading.Event, a_request: int = TEXTS_A_REQUEST
+) -> None:
+    """Send these documents again and again over one connection."""
     at = 0
-    with _connection(server) as connection:
+    with connected(server) as connection:
         while not stop.is_set():
-            batch = [documents[(at + i) % len(documents)] for i in range(TEXTS_A_REQUEST)]
-            _timed(connection, "POST", "/vectorize-batch", orjson.dumps(server.body(batch)))
+            batch = [documents[(at + i) % len(documents)] for i in range(a_request)]
+            timed(connection, "POST", "/vectorize-batch", orjson.dumps(server.body(batch)))
             phase.n_ingested += sum(text.n_tokens for text in batch)
-            at += TEXTS_A_REQUEST
+            at += a_request
 
 
 @contextmanager
-def _connection(server: Ours) -> Iterator[http.client.HTTPConnection]:
+def connected(server: Ours) -> Iterator[http.client.HTTPConnection]:
+    """A connection that is kept."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     try:
         yield connection
@@ -157,7 +162,7 @@ def _connection(server: Ours) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def _timed(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> float:
+def timed(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> float:
     """Milliseconds of one exchange. Raises `RuntimeError` for any answer but 200."""
     started = time.perf_counter()
     connection.request(method, path, body, {"Content-Type": "application/json"})

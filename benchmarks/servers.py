@@ -109,6 +109,7 @@ class Ours(Server):
 
     name = "ours"
     path = "/vectorize-batch"
+    family = "e5"
     dtype = "float32"
 
     def command(self) -> Sequence[str | Path]:
@@ -117,18 +118,24 @@ class Ours(Server):
     def environment(self) -> dict[str, str]:
         models = CACHE / f"{self.checkpoint.name}-{self.dtype}.toml"
         models.write_text(
-            f'[[model]]\nname = "e5"\nfamily = "e5"\ncheckpoint = "{self.checkpoint.name}"\ntrained = false\n'
-            f'device = "cpu"\ndtype = "{self.dtype}"\n'
+            f'[[model]]\nname = "{self.family}"\nfamily = "{self.family}"\ntrained = false\n'
+            f'checkpoint = "{self.checkpoint.name}"\ndevice = "cpu"\ndtype = "{self.dtype}"\n'
         )
         paths = {"MODELS_FILE": str(models), "MODELS_DIR": str(CACHE), "PRELOAD": "all"}
         return {"PORT": str(self.port), **paths, **OWN_THREADS}
 
     def body(self, texts: Sequence[Text]) -> Any:
-        return {"items": [text.bare for text in texts], "model": "e5"}
+        return {"items": [text.bare for text in texts], "model": self.family}
 
     def vectors(self, answer: Any) -> list[list[float]]:
         found: list[list[float]] = answer["vectors"]
         return found
+
+
+class OursBgeM3(Ours):
+    """This server with a BGE-M3."""
+
+    family = "bge-m3"
 
 
 class OursInt8(Ours):

@@ -66,10 +66,10 @@ def write_sentence_transformers_files(folder: Path, dim: int) -> None:
     _write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "2.2.2"}})
 
 
-def build_bge_m3(folder: Path) -> None:
+def build_bge_m3(folder: Path, shape: EncoderShape = SMALLEST) -> None:
     """Write a checkpoint with the files of `BAAI/bge-m3` after the conversion of its pickles to safetensors."""
-    _write_encoder(folder, SMALLEST, max_tokens=BGE_M3_TOKENS, seed=3)
-    sparse_linear, colbert_linear = nn.Linear(DIM, 1), nn.Linear(DIM, DIM)
+    _write_encoder(folder, shape, max_tokens=BGE_M3_TOKENS, seed=3)
+    sparse_linear, colbert_linear = nn.Linear(shape.dim, 1), nn.Linear(shape.dim, shape.dim)
     randomize(sparse_linear, seed=31)
     randomize(colbert_linear, seed=32)
     with torch.no_grad():
