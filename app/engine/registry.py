@@ -49,7 +49,7 @@ class ModelStatus:
 
 
 class Loader(Protocol):
-    """Brings a configured model into memory. Both methods block and raise `ModelLoadError`."""
+    """Brings a configured model into memory. Its methods block and raise `ModelLoadError`."""
 
     def fetch(self, config: ModelConfig) -> Checkpoint:
         """Find the checkpoint on disk; download it if it is not there."""
@@ -76,6 +76,7 @@ class ModelRegistry:
         unload_wait_s: float = 30.0,
     ) -> None:
         self._slots = {config.name: Slot(config) for config in configs}
+        self._removed: list[Slot] = []
         self._loader = loader
         self._metrics = metrics
         self._budget = memory_budget_bytes
@@ -156,18 +157,25 @@ class ModelRegistry:
         """
         slot = self._slot(name)
         del self._slots[name]
+        self._removed.append(slot)
         await self._left(slot)
 
     async def close(self, wait_s: float = 10.0) -> None:
         """Finish what was accepted and free every model; what takes longer than `wait_s` is abandoned."""
-        for slot in self._slots.values():
+        for slot in self._all_slots:
             if slot.stay and slot.stay.loading:
                 slot.stay.loading.cancel()
-        leaving = [task for slot in self._slots.values() if (task := slot.leave())]
+        leaving = [task for slot in self._all_slots if (task := slot.leave())]
         if leaving:
             _, late = await asyncio.wait(leaving, timeout=wait_s)
             if late:
                 log.error("%d models were still computing when the server ended", len(late))
+
+    @property
+    def _all_slots(self) -> list[Slot]:
+        """With those that are removed and still hold memory."""
+        self._removed = [slot for slot in self._removed if slot.leaving]
+        return [*self._slots.values(), *self._removed]
 
     def _slot(self, name: str) -> Slot:
         if name not in self._slots:
@@ -209,7 +217,9 @@ class ModelRegistry:
             if stay.runner is None:
                 slot.stay = None
         if error is not None:
-            log.error("cannot load %s: %s", slot.config.name, error, exc_info=not isinstance(error, ManyvecError))
+            # Of our own errors the message says it all, unless it stands for another one.
+            cause = error.__cause__ if isinstance(error, ManyvecError) else error
+            log.error("cannot load %s: %s", slot.config.name, error, exc_info=cause)
             # Its frames hold what had been read into memory.
             traceback.clear_frames(error.__traceback__)
 
@@ -217,9 +227,11 @@ class ModelRegistry:
         config = slot.config
         checkpoint = await in_daemon_thread(lambda: self._loader.fetch(config))
         async with self._entrance:
-            await self._make_room(slot, self._loader.memory_needed(config, checkpoint))
-            # The base that it was to share may have had to leave.
-            await self._make_room(slot, self._loader.memory_needed(config, checkpoint))
+            if self._budget is not None:
+                # Twice, as the base that it was to share may have had to leave.
+                for _ in range(2):
+                    n_bytes = await in_daemon_thread(lambda: self._loader.memory_needed(config, checkpoint))
+                    await self._make_room(slot, n_bytes)
             stay.runner = await in_daemon_thread(lambda: self._loader.load(config, checkpoint, self._metrics))
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
@@ -231,7 +243,9 @@ class ModelRegistry:
             return stay.runner
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
-        """Evict the least recently used models until `n_bytes` more fit into the budget."""
+        """Until `n_bytes` more fit into the budget, wait for what the newcomer takes the place of, and evict the models
+        that were used least recently.
+        """
         if self._budget is None:
             return
         if n_bytes > self._budget:
@@ -240,17 +254,24 @@ class ModelRegistry:
             )
         # Also those that take nothing now: the weights they share are theirs once those before them are gone.
         others = [slot for slot in self._slots.values() if slot.runners and slot is not newcomer]
-        for slot in sorted(others, key=lambda slot: slot.last_used):
-            if sum(slot.memory_bytes for slot in self._slots.values()) + n_bytes <= self._budget:
+        for slot in (newcomer, *sorted(others, key=lambda slot: slot.last_used)):
+            if sum(slot.memory_bytes for slot in self._all_slots) + n_bytes <= self._budget:
                 return
-            log.info("evicting %s", slot.config.name)
-            await self._left(slot)
+            if slot is not newcomer:
+                log.info("evicting %s", slot.config.name)
+                slot.vacate()
+            await self._ended(slot, slot.being_freed)
 
     async def _left(self, slot: Slot) -> None:
-        """Until the slot's present stay has ended. Raises `UnavailableError` after `unload_wait_s`; it goes on."""
-        if (task := slot.leave()) is None:
+        """Until the slot's present stay has ended. Raises `UnavailableError` as `_ended` does."""
+        task = slot.leave()
+        await self._ended(slot, [task] if task else [])
+
+    async def _ended(self, slot: Slot, stays: Sequence[asyncio.Task[None]]) -> None:
+        """Until these of the slot have ended. Raises `UnavailableError` after `unload_wait_s`; they go on."""
+        if not stays:
             return
-        _, late = await asyncio.wait({task}, timeout=self._unload_wait_s)
+        _, late = await asyncio.wait(stays, timeout=self._unload_wait_s)
         if late:
             raise UnavailableError(f"The model {slot.config.name} is still computing; it is freed when it is done.")
         log.info("unloaded %s", slot.config.name)

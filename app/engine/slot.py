@@ -82,6 +82,16 @@ class Slot:
             queue_lengths={lane: sum(usage.queue_lengths[lane] for usage in usages) for lane in lanes},
         )
 
+    @property
+    def being_freed(self) -> "list[asyncio.Task[None]]":
+        """What waits for the end of those that are in memory and take no new requests."""
+        return [task for stay, task in self.leaving.items() if stay.loading is None]
+
+    def vacate(self) -> None:
+        """Let what is in memory end, but nothing that is about to come there."""
+        if self.stay and self.stay.loading is None:
+            self.leave()
+
     def leave(self) -> "asyncio.Task[None] | None":
         """Let the present stay end; None if there is none. Whoever waits for the task may stop waiting: it goes on."""
         stay, self.stay = self.stay, None

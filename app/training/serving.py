@@ -40,7 +40,7 @@ class EngineServing:
         return [status.config for status in self._engine.models()]
 
     def put(self, config: ModelConfig) -> None:
-        served = in_place_of(self._originals.get(config.name), config)
+        served = in_place_of([*self._originals.values(), *self.configs()], config)
 
         async def put() -> None:
             self._engine.put(served)
@@ -48,9 +48,12 @@ class EngineServing:
         self._in_loop(put())
 
     def remove(self, name: str) -> None:
-        self._in_loop(self._engine.remove(name))
-        if name in self._originals:
-            self.put(self._originals[name])
+        try:
+            self._in_loop(self._engine.remove(name))
+        finally:
+            # Also if requests still use it: it takes no new ones.
+            if name in self._originals:
+                self.put(self._originals[name])
 
     def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
         try:

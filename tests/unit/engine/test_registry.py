@@ -254,6 +254,73 @@ async def test_a_base_that_had_to_make_room_is_needed_again(threads: PrepareThre
     await registry.close()
 
 
+async def test_a_model_that_replaces_itself_waits_for_its_own_end_and_evicts_no_other(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=200)
+    await touch(registry, "b", "a")
+    async with registry.use("a"):
+        registry.put(A)
+        newer = asyncio.create_task(touch(registry, "a"))
+        await asyncio.sleep(0.05)
+        assert loader.n_loads == 2
+    await newer
+    assert loader.n_loads == 3
+    assert states(registry) == {"a": "ready", "b": "ready"}
+    await registry.close()
+
+
+async def test_making_room_waits_for_no_load_that_waits_for_room(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=200)
+    async with registry.use("a"):
+        await touch(registry, "b")
+        registry.put(A)
+        waiting = []
+        async with registry._entrance:
+            # The one that needs room stands before the newer version of the one that is to make it.
+            for name in ("c", "a"):
+                waiting.append(asyncio.create_task(touch(registry, name)))
+                await until(lambda: len(registry._entrance._waiters or ()) == len(waiting))
+    await asyncio.wait_for(asyncio.gather(*waiting), timeout=10)
+    await registry.close()
+
+
+async def test_a_removed_model_counts_until_it_has_left(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=100, unload_wait_s=0.05)
+    async with registry.use("a"):
+        with pytest.raises(UnavailableError):
+            await registry.remove("a")
+        assert sum(slot.memory_bytes for slot in registry._all_slots) == 100
+    await until(lambda: not registry._removed or not registry._all_slots[0].leaving)
+    await touch(registry, "b")
+    assert len(registry._all_slots) == 1
+    await registry.close()
+
+
+async def test_memory_is_estimated_only_within_a_budget_and_off_the_event_loop(loader: ScriptedLoader) -> None:
+    estimated_in: list[str] = []
+
+    def memory_needed(config: ModelConfig, checkpoint: Checkpoint) -> int:
+        estimated_in.append(threading.current_thread().name)
+        return 100
+
+    loader.memory_needed = memory_needed  # type: ignore[method-assign]
+    for budget in (None, 100):
+        registry = ModelRegistry([A], loader, METRICS, memory_budget_bytes=budget)
+        await touch(registry, "a")
+        await registry.close()
+    assert len(estimated_in) == 2
+    assert threading.main_thread().name not in estimated_in
+
+
+async def test_the_cause_of_a_failed_load_is_logged(loader: ScriptedLoader, caplog: pytest.LogCaptureFixture) -> None:
+    registry = ModelRegistry([A], loader, METRICS)
+    loader.error = ModelLoadError("The checkpoint cannot be read.")
+    loader.error.__cause__ = OSError("no such file: model.safetensors")
+    with pytest.raises(ModelLoadError):
+        await touch(registry, "a")
+    assert "no such file: model.safetensors" in caplog.text
+    await registry.close()
+
+
 async def test_two_models_that_evict_each_other_both_answer(loader: ScriptedLoader) -> None:
     registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=100)
     await asyncio.wait_for(asyncio.gather(*(touch(registry, *"ab" * 3) for _ in range(4))), timeout=20)
