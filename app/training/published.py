@@ -3,7 +3,7 @@
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,15 +148,20 @@ def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> 
     """All models to serve; a fine-tuned one takes the place of another of its name."""
     by_name = {config.name: config for config in configs}
     for config in published:
-        by_name[config.name] = in_place_of(by_name.get(config.name), config)
+        by_name[config.name] = in_place_of(list(by_name.values()), config)
     return list(by_name.values())
 
 
-def in_place_of(before: ModelConfig | None, config: ModelConfig) -> ModelConfig:
-    """The fine-tuned model, computed as the one of its family whose name it takes."""
-    if before is None or before.family != config.family:
-        return config
-    return replace(config, device=before.device, dtype=before.dtype, backend=before.backend)
+def in_place_of(others: Sequence[ModelConfig], config: ModelConfig) -> ModelConfig:
+    """The fine-tuned model, computed as the one of its family whose name it takes, or else as its base.
+
+    So an adapter shares the weights of its base, which only models with equal settings can. Of others with the same
+    name the first one counts.
+    """
+    for name in (config.name, config.base_model):
+        if before := next((other for other in others if (other.name, other.family) == (name, config.family)), None):
+            return replace(config, device=before.device, dtype=before.dtype, backend=before.backend)
+    return config
 
 
 def _base_of(folder: Path) -> str | None:
