@@ -30,7 +30,7 @@ WARM_UP_TOKENS = 8192
 """Of the large batch: as many rows as compiled code is for, and more."""
 
 BYTES_A_NUMBER = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}
-"""Of weights while they are loaded; int8 is made of float32, and so is bfloat16 by the runtimes of text models."""
+"""Of weights while they are loaded; int8 is made of float32."""
 
 
 class CheckpointLoader:
@@ -61,7 +61,7 @@ class CheckpointLoader:
             return self._resolve(config)
 
     def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
-        """Read it into memory and start its worker."""
+        """Read it into memory and start its workers."""
         with _load_errors(config), self._one_at_a_time:
             model = load_class(config.spec).load(checkpoint, self._options(config))
             warm_up(model)
@@ -75,8 +75,7 @@ class CheckpointLoader:
             is_loaded = base_key(config.family, part, options) in self._bases
             folders = {checkpoint.path, checkpoint.base} - ({part.path, part.base} if is_loaded else {None})
             files = (file for folder in folders if folder for file in folder.glob("*.safetensors"))
-            from_float32 = options.device == "cpu" and "openvino" in config.spec.backends
-            return sum(map(_n_numbers, files)) * BYTES_A_NUMBER["float32" if from_float32 else options.dtype]
+            return sum(map(_n_numbers, files)) * _bytes_a_number(config, options)
 
     def _options(self, config: ModelConfig) -> LoadOptions:
         device = resolve_device(config.device or self._device)
@@ -87,12 +86,14 @@ class CheckpointLoader:
 def warm_up(model: EmbeddingModel) -> None:
     """Compute something small of every kind, so that no request pays for what is made at first use.
 
-    On a GPU also a large batch, for which code is compiled (`app.families.fused`). A checkpoint that loads but cannot
-    compute fails here, too.
+    On a GPU also on a stream as queries have it, since graphs are recorded for each, and in a large batch, for which
+    code is compiled (`app.families.fused`). A checkpoint that loads but cannot compute fails here, too.
     """
     for item in _smallest_inputs(model):
         model.encode([item])
         if model.info.device.startswith("cuda"):
+            with model.computing(urgent=True):
+                model.encode([item])
             with suppress(OutOfMemoryError):
                 model.encode([item] * (WARM_UP_TOKENS // item.n_tokens))
 
@@ -138,6 +139,13 @@ def resolve_dtype(wish: str, device: str) -> str:
     if wish != "auto":
         return wish
     return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def _bytes_a_number(config: ModelConfig, options: LoadOptions) -> int:
+    """Of weights while they are loaded."""
+    # OpenVINO makes bfloat16 of float32; it is what computes a text model in it unless the processor cannot.
+    by_openvino = options.device == "cpu" and "openvino" in config.spec.backends and options.backend != "torch"
+    return BYTES_A_NUMBER["float32" if by_openvino and options.dtype == "bfloat16" else options.dtype]
 
 
 def _n_numbers(file: Path) -> int:

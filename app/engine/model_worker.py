@@ -83,8 +83,8 @@ class ModelWorker:
             if len(batch) == 1:
                 self._fail(batch[0], error)
                 return
-            if isinstance(error, OutOfMemoryError):
-                log.warning("out of memory on a batch of %d, splitting it", len(batch))
+            cause = None if isinstance(error, OutOfMemoryError) else error
+            log.warning("a batch of %d failed, splitting it: %s", len(batch), error, exc_info=cause)
         else:
             self._answer(batch, results, began, taken_at)
             return

@@ -12,7 +12,8 @@ DEVICE_WIDE = threading.RLock()
 """Held by whoever records a graph or compiles: both wait for all work of a device, which spoils another's recording."""
 
 _Kind = tuple[int, int]
-_lock = threading.Lock()
+# A finalizer gives streams back, and may run within either function.
+_lock = threading.RLock()
 _free: defaultdict[_Kind, list[torch.cuda.Stream]] = defaultdict(list)
 _n_made: Counter[_Kind] = Counter()
 

@@ -52,6 +52,8 @@ class EncoderWeights(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
+        self.is_mapped = False
+        """True if they are a file's own, which the system can drop from memory and read again."""
         dim = config.hidden_size
         self.embeddings = _parts(
             word_embeddings=Embedding(config.vocab_size, dim),
@@ -79,6 +81,7 @@ def read_encoder(folder: Path, model_type: str) -> EncoderWeights:
     )
     state: dict[str, Tensor] = {name: weights[name].float() for name in expected}
     encoder.load_state_dict(state, assign=True)
+    encoder.is_mapped = all(weights[name].dtype is torch.float32 for name in expected)
     return encoder.eval().requires_grad_(False)
 
 

@@ -68,9 +68,9 @@ def with_backend(options: LoadOptions, activation: str) -> LoadOptions:
 def open_encoder(encoder: Any, options: LoadOptions) -> EncoderRunner:
     """Take over the weights of transformers' `BertModel` or `XLMRobertaModel`, which is on its device.
 
-    `EncoderWeights` are enough for the `GRAPH_RUNTIMES`. Raises `ModelLoadError`, as `with_backend` does.
+    `options` are what `with_backend` made of them; `EncoderWeights` are enough for the `GRAPH_RUNTIMES`. Raises
+    `ModelLoadError`.
     """
-    options = with_backend(options, encoder.config.hidden_act)
     if options.backend in GRAPH_RUNTIMES:
         return _open_graph(encoder, options)
     if options.device == "cpu":

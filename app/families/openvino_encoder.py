@@ -47,8 +47,11 @@ class OpenVinoEncoder:
         # Left to itself, it takes bfloat16 where the processor has it.
         self._precision = "bf16" if bfloat16 else "f32"
         self._padding_id = padding_id(encoder.config)
-        self._tables = memory_bytes(encoder.embeddings)
-        self._layers = memory_bytes(encoder.encoder) // (2 if bfloat16 else 1)
+        float32_layers = memory_bytes(encoder.encoder)
+        # The encoder stays, to make further layers of; if it is mapped, that takes no memory that is needed.
+        self._kept = memory_bytes(encoder.embeddings) + (0 if getattr(encoder, "is_mapped", False) else float32_layers)
+        self._layers = float32_layers // (2 if bfloat16 else 1)
+        self._layers_for_adapters = float32_layers
         self._model = model_of(encoder)
         self._requests: list[InferRequest] = []
         """One for each thread that has computed while all others did."""
@@ -58,7 +61,8 @@ class OpenVinoEncoder:
     @property
     def memory_bytes(self) -> int:
         """With the layers once for each time that they have been laid out."""
-        return self._tables + self._layers * max(1, len(self._requests) + (self._for_adapters is not None))
+        laid_out = self._layers * len(self._requests) + (self._layers_for_adapters if self._for_adapters else 0)
+        return self._kept + max(self._layers, laid_out)
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Token ids of each text, [n_tokens_i] int64, to its last hidden states, [n_tokens_i, dim] float32."""

@@ -1,5 +1,6 @@
 """What every family that computes with PyTorch shares: dtype, attention, memory, out-of-memory errors."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from app.families.base import EmbeddingModel, LoadOptions, ModelInfo, Prepared
 from app.families.cuda_streams import give_back, take
 from app.families.shared_bases import HasMemory, Share
 
+log = logging.getLogger(__name__)
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _OUT_OF_MEMORY_TEXTS = (
@@ -27,7 +30,7 @@ _OUT_OF_MEMORY_TEXTS = (
 
 
 class TorchModel(EmbeddingModel):
-    """A model whose weights are one `torch.nn.Module`.
+    """A model whose weights, or what it has beside shared ones, are a `torch.nn.Module`.
 
     A family loads its module, calls `super().__init__` with it and implements `forward_batch`.
     """
@@ -54,6 +57,7 @@ class TorchModel(EmbeddingModel):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            log.warning("out of memory: %s", error)
         # Outside the except block: its traceback would keep the activations alive, and so the memory in use.
         free_cached_memory(self.info.device)
         raise OutOfMemoryError("The model has not enough memory for this input now. Send less at once or try later.")

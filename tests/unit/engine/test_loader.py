@@ -134,16 +134,20 @@ def test_an_adapter_needs_only_its_own_memory_while_its_base_is_loaded(
     assert needed() == nothing_loaded
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+@pytest.mark.parametrize(
+    ("dtype", "backend", "share"),
+    [("bfloat16", "auto", 1), ("int8", "auto", 1), ("bfloat16", "torch", 0.5), ("float16", "auto", 0.5)],
+)
 def test_dtypes_that_are_made_of_float32_need_as_much(
-    adapter: AdapterFolders, threads: PrepareThreads, dtype: Any
+    adapter: AdapterFolders, threads: PrepareThreads, dtype: Any, backend: Any, share: float
 ) -> None:
     checkpoint = Checkpoint(adapter.base)
     loader = CheckpointLoader(
         lambda config: checkpoint, device="cpu", dtype="float32", limits=RunnerLimits(), threads=threads
     )
-    exact, other = (ModelConfig("e5", "e5", "e5", dtype=dtype) for dtype in ("float32", dtype))
-    assert loader.memory_needed(other, checkpoint) == loader.memory_needed(exact, checkpoint) > 0
+    exact = loader.memory_needed(ModelConfig("e5", "e5", "e5", dtype="float32"), checkpoint)
+    other = loader.memory_needed(ModelConfig("e5", "e5", "e5", dtype=dtype, backend=backend), checkpoint)
+    assert other == share * exact > 0
 
 
 async def test_a_base_and_its_adapters_are_served_and_unloaded_in_any_order(

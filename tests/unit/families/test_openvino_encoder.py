@@ -14,7 +14,7 @@ from torch import Tensor
 from app.core.errors import ModelLoadError
 from app.families import encoders
 from app.families.base import LoadOptions
-from app.families.encoders import open_encoder
+from app.families.encoders import open_encoder, with_backend
 from app.families.onnx_encoder import OnnxEncoder
 from app.families.torch_model import memory_bytes
 from app.settings import REPO
@@ -44,6 +44,25 @@ def test_openvino_computes_two_batches_at_once() -> None:
     assert run.memory_bytes == once + layers
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_memory_counts_the_weights_that_are_kept_beside_those_laid_out(bfloat16: bool) -> None:
+    skip_without("openvino")
+    from app.families.openvino_encoder import OpenVinoEncoder
+
+    plain = encoder("bert")
+    layers, tables = memory_bytes(plain.encoder), memory_bytes(plain.embeddings)
+    laid_out = layers // 2 if bfloat16 else layers
+    run = OpenVinoEncoder(plain, bfloat16=bfloat16)
+    assert run.memory_bytes == tables + layers + laid_out
+    # Those of a file can leave memory.
+    plain.is_mapped = True
+    run = OpenVinoEncoder(plain, bfloat16=bfloat16)
+    assert run.memory_bytes == tables + laid_out
+    # Adapters are computed by ONNX Runtime in float32.
+    run.adapted({})
+    assert run.memory_bytes == tables + layers
+
+
 def test_importing_openvino_reports_to_nobody(tmp_path: Path) -> None:
     skip_without("openvino")
     script = "import sys, app.families.openvino_encoder; print([name for name in sys.modules if 'telemetry' in name])"
@@ -63,6 +82,6 @@ def test_where_openvino_is_not_installed_it_is_not_chosen(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(encoders, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "app.families.openvino_encoder", None)
-    assert isinstance(open_encoder(encoder("bert"), LoadOptions()), OnnxEncoder)
+    assert isinstance(open_encoder(encoder("bert"), with_backend(LoadOptions(), "gelu")), OnnxEncoder)
     with pytest.raises(ModelLoadError, match="OpenVINO cannot be imported here"):
         open_encoder(encoder("bert"), LoadOptions(backend="openvino"))
