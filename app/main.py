@@ -136,7 +136,8 @@ def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> Checkpoint
             max_batch_items=settings.max_batch_items,
             max_wait_ms=settings.max_wait_ms,
             max_queue_items=settings.max_queue_items,
-            max_image_pixels=int(settings.max_image_megapixels * 1_000_000),
+            max_vector_bytes=settings.max_vectors_mb << 20,
+            max_image_pixels=settings.max_image_pixels,
         ),
         threads=threads,
     )
@@ -144,7 +145,7 @@ def checkpoint_loader(settings: Settings, threads: PrepareThreads) -> Checkpoint
 
 def pdf_renderer(settings: Settings) -> PdfRenderer:
     """What draws the pages of PDFs; none of its processes is started yet."""
-    max_pixels = int(settings.max_image_megapixels * 1_000_000)
+    max_pixels = settings.max_image_pixels
     # Three bytes a pixel, in pdfium's bitmap, in Pillow's picture, twice in a PNG that cannot be compressed.
     limits = ProcessLimits(address_space=BYTES_TO_READ_PDFS + 12 * max_pixels, answer_bytes=(1 << 20) + 4 * max_pixels)
     return PdfRenderer(settings.pdf_dpi, max_pixels, limits, WORKER)

@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     )
     preload: str = Field("", description="Models to load at start, comma-separated served names, or `all`.")
     memory_budget_mb: int | None = Field(
-        None, ge=1, description="Evict the least recently used models when the loaded ones take more. None: never."
+        None,
+        ge=1,
+        description="Evict the least recently used models when one is loaded and all of them take more. None: never.",
     )
     load_wait_s: float = Field(
         120.0, ge=0, description="How long a request waits for its model to load before it gets 503."
@@ -64,6 +66,11 @@ class Settings(BaseSettings):
 
     max_body_mb: float = Field(64, gt=0, description="Largest request body in MiB; 413 beyond it.")
     max_items: int = Field(1024, ge=1, description="Most texts or images in one request; 413 beyond it.")
+    max_vectors_mb: int = Field(
+        1024,
+        ge=1,
+        description="Vectors of tokens and patches that one request may ask for, in MiB of float32; 413 beyond it.",
+    )
     max_text_chars: int = Field(400_000, ge=1, description="Longest single text in characters; 413 beyond it.")
     max_image_megapixels: float = Field(40, gt=0, description="Largest image in megapixels; 413 beyond it.")
     pdf_dpi: float = Field(
@@ -77,7 +84,8 @@ class Settings(BaseSettings):
     max_queue_items: int = Field(
         4096,
         ge=1,
-        description="Queries or other inputs that wait for one model; a request that would exceed it gets 503.",
+        description="Inputs that wait for one model: queries, those of reranking and heatmaps, others, each kind for "
+        "itself. A request that would exceed it gets 503.",
     )
     max_batch_tokens: int | None = Field(
         None, ge=1, description="Tokens that a model computes at once. None: 1024 on a CPU, 16384 on a GPU."
@@ -98,3 +106,7 @@ class Settings(BaseSettings):
         300, gt=0, description="A model that computes one batch for longer makes /health answer 503."
     )
     graceful_shutdown_s: int = Field(30, ge=0, description="How long SIGTERM waits for accepted requests.")
+
+    @property
+    def max_image_pixels(self) -> int:
+        return int(self.max_image_megapixels * 1_000_000)

@@ -51,7 +51,7 @@ class FakeModel(EmbeddingModel):
         self.before_encode = before_encode
         self.info = ModelInfo(
             dim=DIM,
-            max_tokens=MAX_WORDS,
+            max_tokens=MAX_WORDS + 2,
             device="cpu",
             dtype="float32",
             memory_bytes=1 << 20,

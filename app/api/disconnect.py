@@ -51,6 +51,8 @@ class _Listener:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.gone.set()
+            # Until it is cancelled: an answer to a request that broke off would be counted as one.
+            await asyncio.get_running_loop().create_future()
         elif not message.get("more_body", False):
             self._watch = asyncio.create_task(self._wait_for_disconnect())
         return message

@@ -3,6 +3,9 @@
 import asyncio
 import base64
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +16,7 @@ from app.api.negotiation import MediaType
 from app.api.report import REPORT_HEADERS
 from app.api.schemas.options import EncodingFormat
 from app.api.tensors import to_npz, to_safetensors
+from app.core.processors import n_processors
 from app.core.quantization import StoredVectors
 from app.core.trace import timed_phase
 
@@ -31,13 +35,25 @@ EMBEDDINGS: dict[int | str, dict[str, Any]] = {
 """Documents the formats and headers of embeddings in a route's `responses`."""
 
 
-async def made(work: Callable[[], T], *, at_once: bool = False) -> T:
+FEW_INPUTS = 8
+BULK_THREADS = ThreadPoolExecutor(n_processors(), thread_name_prefix="encode-bulk")
+"""For answers of more inputs: a search's answer would wait behind those of an ingest, which take seconds if they are
+pooled."""
+
+
+async def made(work: Callable[[], T], *, at_once: bool = False, n_inputs: int = 1) -> T:
     """Work that makes an answer of what a model wrote, off the event loop; its time counts as encoding.
 
-    `at_once`: here and now, since it takes less time than to wake a thread, as a single vector does.
+    `at_once`: here and now, since it takes less time than to wake a thread, as a single vector does. Answers of many
+    inputs have threads of their own.
     """
     with timed_phase("encode"):
-        return work() if at_once else await asyncio.to_thread(work)
+        if at_once:
+            return work()
+        if n_inputs <= FEW_INPUTS:
+            return await asyncio.to_thread(work)
+        in_context = partial(copy_context().run, work)
+        return await asyncio.get_running_loop().run_in_executor(BULK_THREADS, in_context)
 
 
 async def respond(
@@ -47,9 +63,10 @@ async def respond(
     headers: Mapping[str, str],
     *,
     at_once: bool = False,
+    n_inputs: int = 1,
 ) -> Response:
     """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written as `made` does it."""
-    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=at_once)
+    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=at_once, n_inputs=n_inputs)
     return Response(body, headers=dict(headers), media_type=media_type)
 
 
@@ -64,9 +81,11 @@ def encoded(content: Any, media_type: MediaType, encoding_format: EncodingFormat
     return orjson.dumps(content, default=_in_lists, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
-async def json_response(make_content: Callable[[], Any], headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with plain values and arrays, made and written off the event loop."""
-    body = await made(lambda: to_json(make_content()))
+async def json_response(
+    make_content: Callable[[], Any], headers: Mapping[str, str] | None = None, *, at_once: bool = False
+) -> Response:
+    """Answer with plain values and arrays, made and written as `made` does it."""
+    body = await made(lambda: to_json(make_content()), at_once=at_once)
     return Response(body, headers=dict(headers or {}), media_type="application/json")
 
 

@@ -1,5 +1,6 @@
 """Exceptions to HTTP: one table of statuses, one shape of body."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,13 @@ from app.core.errors import (
     ManyvecError,
     ModelLoadError,
     ModelNotFoundError,
+    OutOfMemoryError,
     TooLargeError,
     UnavailableError,
 )
 from app.training.jobs import JobNotFoundError
+
+log = logging.getLogger(__name__)
 
 STATUSES: dict[type[ManyvecError], int] = {
     BadInputError: 400,
@@ -67,6 +71,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ManyvecError, _manyvec_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(MemoryError, _memory_error)
     app.add_exception_handler(Exception, _unknown_error)
 
 
@@ -142,6 +147,11 @@ def _methods(request: Request) -> list[str]:
         for method in METHODS
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
+
+
+async def _memory_error(request: Request, _error: Exception) -> Response:
+    log.exception("out of memory while an answer was made")
+    return await _manyvec_error(request, OutOfMemoryError("The answer does not fit into memory; ask for less at once."))
 
 
 async def _unknown_error(request: Request, _error: Exception) -> Response:

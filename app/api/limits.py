@@ -2,14 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from app.core.errors import BadInputError, TooLargeError, UnavailableError
+from app.core.types import Embedding, ImageInput, TextInput
+from app.core.vectors import check_length
 from app.engine.engine import Engine
 from app.settings import Settings
+
+MAX_OPTIONS = 64
+"""A list that is no longer may hold something else than items."""
 
 
 class RequestSlots:
@@ -53,20 +59,38 @@ def limit_body(scope: Scope, receive: Receive, max_mb: float) -> Receive:
     return receive_within_limit
 
 
-async def check_whole(engine: Engine, model: str, cut: Sequence[str]) -> None:
-    """Raises `BadInputError` if the model could not read all of an input; `cut` names those, as the request does."""
-    if cut:
-        limit = (await engine.model(model)).info.max_tokens
-        raise BadInputError(
-            f"{cut[0]} is longer than the {limit} tokens that this model reads, special tokens included. "
-            "Shorten it, or let `truncate` be true."
-        )
+async def check_dimensions(engine: Engine, model: str, dimensions: int | None) -> None:
+    """Raises `BadInputError` if the model's vectors are shorter: before they are computed."""
+    if dimensions is not None:
+        check_length(dimensions, (await engine.model(model)).info.dim)
+
+
+def check_whole(inputs: Sequence[TextInput | ImageInput], embeddings: Sequence[Embedding]) -> None:
+    """Raises `BadInputError` if the model could not read all of an input."""
+    for item, embedding in zip(inputs, embeddings, strict=True):
+        if embedding.truncated:
+            # What is cut is as long as it may be.
+            raise BadInputError(
+                f"{item.label} is longer than the {embedding.n_tokens} tokens that this model reads, special tokens "
+                "included. Shorten it, or let `truncate` be true."
+            )
 
 
 def check_n_items(n_items: int, settings: Settings) -> None:
     """Raises `TooLargeError` if one request brings more inputs than MAX_ITEMS."""
     if n_items > settings.max_items:
         raise TooLargeError(f"At most {settings.max_items} items are accepted in one request; send several requests.")
+
+
+def check_lists(body: Any, settings: Settings) -> None:
+    """Raises `TooLargeError` as `check_n_items` does: a body has room for millions of items, each of which would be
+    looked at before a handler could count them.
+    """
+    fields = body.values() if isinstance(body, dict) else ()
+    inner = (value for field in fields if isinstance(field, dict) for value in field.values())
+    for value in (*fields, *inner):
+        if isinstance(value, list | dict) and len(value) > MAX_OPTIONS:
+            check_n_items(len(value), settings)
 
 
 def check_texts(texts: Sequence[str], settings: Settings) -> None:

@@ -59,7 +59,7 @@ async def match_page(
         raise BadInputError(NO_WORDS)
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=default_family)
     page = await uploads.image(file, options.page, options.limits)
-    inputs: list[TextInput | ImageInput] = [page, TextInput(query, Role.QUERY, MULTI_VECTOR)]
+    inputs: list[TextInput | ImageInput] = [page, TextInput(query, Role.QUERY, MULTI_VECTOR, "query")]
     image, text = await engine.encode(name, inputs, interactive=True)
     tokens = required(text.multi_vector).tokens
     if not tokens:

@@ -8,7 +8,7 @@ from app.api.defaults import PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.route import EngineDep, api_router
 from app.api.schemas.models import Info, ModelList, ModelObject
 from app.checkpoints.local import display_name
-from app.engine.engine import Engine, ModelStatus
+from app.engine.engine import ModelStatus
 
 router = api_router("models")
 
@@ -38,7 +38,7 @@ async def info(
 ) -> Info:
     name = engine.pick(model) if model else engine.pick(None, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
     loaded = (await engine.model(name)).info
-    config = _status(engine, name).config
+    config = engine.status(name).config
     return Info(
         version=request.app.version,
         model=name,
@@ -56,10 +56,6 @@ async def info(
         spatial_merge_size=loaded.spatial_merge_size,
         image_token_id=loaded.image_token_id,
     )
-
-
-def _status(engine: Engine, name: str) -> ModelStatus:
-    return next(status for status in engine.models() if status.config.name == name)
 
 
 def _model_object(status: ModelStatus) -> ModelObject:

@@ -59,8 +59,7 @@ async def draw_pages(
     opened = await uploads.open(file)
     if isinstance(opened, ImageInput):
         check_page(first, 1, opened.label)
-        max_pixels = int(settings.max_image_megapixels * 1_000_000)
-        line = await asyncio.to_thread(lambda: _image_line(opened, max_pixels, options.max_side))
+        line = await asyncio.to_thread(lambda: _image_line(opened, settings.max_image_pixels, options.max_side))
         return StreamingResponse(iter([line]), media_type=NDJSON)
     try:
         check_page(first, opened.n_pages, opened.label)

@@ -9,16 +9,15 @@ from fastapi import Body, Response
 from starlette.requests import HTTPConnection
 
 from app.api.defaults import ENDPOINT_FAMILY, FEATURES_FAMILY, MULTI_VECTOR, PAGES_AND_QUERIES
-from app.api.encoding import EMBEDDINGS, made, required, respond
+from app.api.encoding import EMBEDDINGS, required, respond
 from app.api.errors import ERROR_RESPONSES
-from app.api.limits import check_n_items, check_texts, check_whole
+from app.api.limits import check_dimensions, check_n_items, check_texts, check_whole
 from app.api.negotiation import MediaType, MediaTypeDep
 from app.api.report import report, truncated_indices
 from app.api.route import ApiRoute, EngineDep, JsonRequest, SettingsDep, api_router
 from app.api.schemas.options import ImageOptions
 from app.api.schemas.predict import (
     EXAMPLES,
-    EndpointInputs,
     EndpointRequest,
     ImageFeaturesRequest,
     PredictError,
@@ -75,12 +74,20 @@ RESPONSES = EMBEDDINGS | {status: response | {"model": PredictError} for status,
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Images and texts of a request, finished as it wants them."""
+    """The images of a request, then its texts."""
 
-    images: list[FloatArray]
-    """Rows [n_rows, dim] of each."""
-    texts: list[FloatArray]
+    embeddings: Sequence[Embedding]
+    n_images: int
     headers: dict[str, str]
+
+    def images(self, options: ImageOptions) -> list[FloatArray]:
+        """Finished rows [n_rows, dim] of each image."""
+        images = self.embeddings[: self.n_images]
+        return [finished_rows(required(image.multi_vector), options).vectors for image in images]
+
+    def texts(self, options: ImageOptions) -> list[FloatArray]:
+        """The same of each text; pooling is for images alone."""
+        return [finished(required(text.multi_vector).vectors, options) for text in self.embeddings[self.n_images :]]
 
 
 @router.post(
@@ -109,67 +116,64 @@ async def predict(
     """
     if isinstance(body, ImageFeaturesRequest):
         return await _image_features(body, media_type, engine, settings)
-    inputs = body.inputs or EndpointInputs()
-    if inputs.images is None and inputs.queries is None:
-        return await _scores(body, inputs, media_type, engine, settings)
-    if inputs.images is not None and inputs.queries is not None:
-        raise BadInputError("Send `images` or `queries` in `inputs`; for both at once use `image` and `text`.")
-    if not inputs.images and not inputs.queries:
-        raise BadInputError(f"`{'images' if inputs.queries is None else 'queries'}` is empty; send at least one.")
-    embedded = await _embed(inputs.images or [], inputs.queries or [], "queries", body, engine, settings)
-    return await respond(
-        lambda: {"embeddings": _stored(embedded.images or embedded.texts, body)},
-        media_type,
-        body.encoding_format,
-        embedded.headers,
-    )
-
-
-async def _scores(
-    body: EndpointRequest, inputs: EndpointInputs, media_type: MediaType, engine: Engine, settings: Settings
-) -> Response:
-    image = inputs.image if body.image is None else body.image
-    text = inputs.text if body.text is None else body.text
-    if image is None and text is None:
+    sent = [field for field in ("image", "text", "images", "queries") if getattr(body, field) is not None]
+    if not sent:
         raise BadInputError("Send `image`, `text` or both, at the top or inside `inputs`.")
-    embedded = await _embed(image or [], text or [], "text", body, engine, settings)
+    if sent in (["images"], ["queries"]):
+        return await _one_kind(body, media_type, engine, settings)
+    if not {"image", "text"}.issuperset(sent):
+        raise BadInputError("Send `images` or `queries` alone; for both at once use `image` and `text`.")
+    return await _scores(body, media_type, engine, settings)
+
+
+async def _one_kind(body: EndpointRequest, media_type: MediaType, engine: Engine, settings: Settings) -> Response:
+    field = "images" if body.queries is None else "queries"
+    if not getattr(body, field):
+        raise BadInputError(f"`{field}` is empty; send at least one.")
+    embedded = await _embed(body.images or [], body.queries or [], ("images", "queries"), body, engine, settings)
 
     def content() -> dict[str, Any]:
-        images, texts = embedded.images, embedded.texts
+        matrices = embedded.images(body) or embedded.texts(body)
+        return {"embeddings": _stored(matrices, body)}
+
+    return await respond(content, media_type, body.encoding_format, embedded.headers, n_inputs=len(embedded.embeddings))
+
+
+async def _scores(body: EndpointRequest, media_type: MediaType, engine: Engine, settings: Settings) -> Response:
+    embedded = await _embed(body.image or [], body.text or [], ("image", "text"), body, engine, settings)
+
+    def content() -> dict[str, Any]:
+        images, texts = embedded.images(body), embedded.texts(body)
         # Of the rows as they are returned, before they are stored in fewer bytes.
         scores: Any = maxsim_matrix(texts, images) if images else []
         return {"image": _stored(images, body), "text": _stored(texts, body), "scores": scores}
 
-    return await respond(content, media_type, body.encoding_format, embedded.headers)
+    return await respond(content, media_type, body.encoding_format, embedded.headers, n_inputs=len(embedded.embeddings))
 
 
 async def _embed(
-    images: Sequence[str], texts: Sequence[str], field: str, body: EndpointRequest, engine: Engine, settings: Settings
+    images: Sequence[str],
+    texts: Sequence[str],
+    fields: tuple[str, str],
+    body: EndpointRequest,
+    engine: Engine,
+    settings: Settings,
 ) -> Embedded:
-    """`field` is what errors call the texts."""
+    """`fields` are what errors call the images and the texts."""
     check_n_items(len(images) + len(texts), settings)
     check_texts(texts, settings)
-    name = engine.pick(body.chosen_model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
-    inputs = await asyncio.to_thread(_image_inputs, images, "image", MULTI_VECTOR, body.limits)
-    embeddings = await engine.encode(name, [*inputs, *(TextInput(text, Role.QUERY, MULTI_VECTOR) for text in texts)])
-    cut = truncated_indices(embeddings[len(images) :])
+    name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=ENDPOINT_FAMILY)
+    await check_dimensions(engine, name, body.dimensions)
+    image_field, text_field = fields
+    inputs: list[ImageInput | TextInput] = [
+        *await asyncio.to_thread(_image_inputs, images, image_field, MULTI_VECTOR, body.limits),
+        *(TextInput(text, Role.QUERY, MULTI_VECTOR, f"{text_field}[{i}]") for i, text in enumerate(texts)),
+    ]
+    embeddings = await engine.encode(name, inputs)
     if not body.truncate:
-        await check_whole(engine, name, [f"{field}[{index}]" for index in cut])
-    outputs = [required(embedding.multi_vector) for embedding in embeddings]
-    return Embedded(
-        *await made(lambda: _finished(outputs[: len(images)], outputs[len(images) :], body)),
-        headers=report(embeddings, cut),
-    )
-
-
-def _finished(
-    images: Sequence[MultiVectorEmbedding], texts: Sequence[MultiVectorEmbedding], options: ImageOptions
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Rows of both; pooling is for images alone."""
-    return (
-        [finished_rows(image, options).vectors for image in images],
-        [finished(text.vectors, options) for text in texts],
-    )
+        check_whole(inputs, embeddings)
+    n_images = len(images)
+    return Embedded(embeddings, n_images, report(embeddings, truncated_indices(embeddings[n_images:])))
 
 
 def _stored(matrices: Sequence[FloatArray], options: ImageOptions) -> list[StoredVectors]:
@@ -187,6 +191,7 @@ async def _image_features(
     check_n_items(len(images), settings)
     outputs = frozenset(FEATURES[name] for name in body.embedding_types)
     model = engine.pick(body.model, *((Modality.IMAGE, output) for output in outputs), prefer=FEATURES_FAMILY)
+    await check_dimensions(engine, model, body.dimensions)
     inputs = await asyncio.to_thread(_image_inputs, images, "image_data", outputs, body.limits, body.image_size)
     embeddings = await engine.encode(model, inputs)
 
@@ -194,7 +199,7 @@ async def _image_features(
         features = [_features(embedding, body) for embedding in embeddings]
         return features[0] if isinstance(body.image_data, str) else features
 
-    return await respond(content, media_type, body.encoding_format, report(embeddings))
+    return await respond(content, media_type, body.encoding_format, report(embeddings), n_inputs=len(inputs))
 
 
 def _image_inputs(

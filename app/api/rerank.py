@@ -1,18 +1,28 @@
 """Scoring texts against a query with late interaction."""
 
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 from fastapi import Response
 
+from app.api.ahead import one_ahead
 from app.api.defaults import LATE_INTERACTION_FAMILY, MULTI_VECTOR
-from app.api.encoding import json_response, required
+from app.api.encoding import json_response, made, required
 from app.api.limits import check_texts, check_whole
 from app.api.report import REPORT, report, truncated_indices
 from app.api.route import EngineDep, SettingsDep, api_router
 from app.api.schemas.text import RerankRequest, RerankResponse
 from app.core.maxsim import maxsim_matrix
 from app.core.types import Embedding, FloatArray, Modality, Output, Role, TextInput
+from app.engine.engine import Engine
 
 router = api_router("text")
+
+GROUP_CHARS = 1 << 16
+"""Characters of texts that are scored together: their rows take about 64 MB (BGE-M3), 256 at most."""
 
 
 @router.post("/rerank", summary="Score texts against a query", response_model=RerankResponse, responses=REPORT)
@@ -23,22 +33,48 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     check_texts([body.query], settings)
     check_texts(body.candidates, settings)
     name = engine.pick(body.model, (Modality.TEXT, Output.MULTI_VECTOR), prefer=LATE_INTERACTION_FAMILY)
-    if not body.candidates:
-        return await json_response(lambda: {"scores": []})
-    candidates = [TextInput(text, Role.DOCUMENT, MULTI_VECTOR) for text in body.candidates]
-    inputs = [TextInput(body.query, Role.QUERY, MULTI_VECTOR), *candidates]
-    query, *documents = await engine.encode(name, inputs, interactive=True)
-    cut_query, cut_documents = ["query"] if query.truncated else [], truncated_indices(documents)
-    if not body.truncate:
-        await check_whole(engine, name, [*cut_query, *(f"candidates[{index}]" for index in cut_documents)])
-    return await json_response(
-        lambda: {"scores": _scores(query, documents, normalize=body.normalize)},
-        report([query, *documents], [*cut_query, *cut_documents]),
-    )
+    query = TextInput(body.query, Role.QUERY, MULTI_VECTOR, "query")
+    candidates = [
+        TextInput(text, Role.DOCUMENT, MULTI_VECTOR, f"candidates[{i}]") for i, text in enumerate(body.candidates)
+    ]
+    rows: FloatArray | None = None
+    scores: list[FloatArray] = []
+    read: list[Embedding] = []
+    async with aclosing(one_ahead(_encoded(engine, name, [query, *candidates] if candidates else []))) as groups:
+        async for inputs, embeddings in groups:
+            if not body.truncate:
+                check_whole(inputs, embeddings)
+            # Scored and forgotten: the rows of all candidates might not fit into memory.
+            read += [replace(embedding, multi_vector=None) for embedding in embeddings]
+            matrices = [required(embedding.multi_vector).vectors for embedding in embeddings]
+            if rows is None:
+                rows, *matrices = matrices
+            scores.append(await made(partial(_scores, rows, matrices, normalize=body.normalize)))
+    cut = ["query" if index == 0 else index - 1 for index in truncated_indices(read)]
+    return await json_response(lambda: {"scores": np.concatenate([*scores, []])}, report(read, cut), at_once=True)
 
 
-def _scores(query: Embedding, documents: list[Embedding], *, normalize: bool) -> FloatArray:
+async def _encoded(
+    engine: Engine, name: str, inputs: Sequence[TextInput]
+) -> AsyncGenerator[tuple[Sequence[TextInput], list[Embedding]], None]:
+    """Group by group, in order."""
+    for group in _groups(inputs):
+        yield group, await engine.encode(name, group, interactive=True)
+
+
+def _groups(inputs: Sequence[TextInput]) -> Iterator[Sequence[TextInput]]:
+    """In order, each of `GROUP_CHARS` at most; a longer text alone."""
+    start, n_chars = 0, 0
+    for index, item in enumerate(inputs):
+        n_chars += len(item.text)
+        if n_chars > GROUP_CHARS and index > start:
+            yield inputs[start:index]
+            start, n_chars = index, len(item.text)
+    if inputs:
+        yield inputs[start:]
+
+
+def _scores(query: FloatArray, documents: Sequence[FloatArray], *, normalize: bool) -> FloatArray:
     """MaxSim of the query with each document, over the number of the query's rows if `normalize`: [n_documents]."""
-    rows = required(query.multi_vector).vectors
-    sums: FloatArray = maxsim_matrix([rows], [required(document.multi_vector).vectors for document in documents])[0]
-    return sums / np.float32(max(len(rows), 1)) if normalize else sums
+    sums: FloatArray = maxsim_matrix([query], documents)[0]
+    return sums / np.float32(max(len(query), 1)) if normalize else sums

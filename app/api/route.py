@@ -10,8 +10,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from app.api.errors import ERROR_RESPONSES
-from app.api.limits import limit_body
+from app.api.limits import check_lists, limit_body
 from app.api.security import check_api_key
+from app.core.errors import TooLargeError
 from app.engine.engine import Engine
 from app.settings import Settings
 
@@ -23,12 +24,18 @@ class JsonRequest(Request):
     """
 
     async def json(self) -> Any:
-        """The parsed body. Raises 400 if it is not JSON."""
+        """The parsed body. Raises 400 if it is not JSON, 413 if a list in it is too long."""
         try:
             # In a thread this would still block the event loop: orjson never lets go of the interpreter's lock.
-            return orjson.loads(await self.body())
+            body = orjson.loads(await self.body())
         except orjson.JSONDecodeError as error:
             raise HTTPException(400, f"The body is not valid JSON: {error}.") from None
+        try:
+            check_lists(body, self.app.state.settings)
+        except TooLargeError as error:
+            # FastAPI would make 400 of it here.
+            raise HTTPException(413, error.message) from None
+        return body
 
 
 class ApiRoute(APIRoute):

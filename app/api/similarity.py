@@ -168,7 +168,7 @@ def _token_similarity(index: int, similarity_map: FloatArray) -> dict[str, Any]:
 
 def _heatmaps(match: Match, settings: Settings, indices: Sequence[int]) -> Iterator[bytes]:
     """PNGs of these tokens, drawn one by one as they are asked for."""
-    image = decode_image(match.page.data, match.page.label, int(settings.max_image_megapixels * 1_000_000))
+    image = decode_image(match.page.data, match.page.label, settings.max_image_pixels)
     for index in indices:
         similarity_map = match.maps[index]
         yield draw_heatmap(image, similarity_map, f"{match.tokens[index]}  {similarity_map.max():.3f}")

@@ -7,7 +7,7 @@ from fastapi import Response
 
 from app.api.defaults import LATE_INTERACTION_FAMILY
 from app.api.encoding import EMBEDDINGS, required, respond
-from app.api.limits import check_texts, check_whole
+from app.api.limits import check_dimensions, check_texts, check_whole
 from app.api.negotiation import MediaTypeDep
 from app.api.report import report, truncated_indices
 from app.api.route import EngineDep, SettingsDep, api_router
@@ -60,7 +60,10 @@ async def vectorize_batch(
     def content() -> dict[str, Any]:
         return {"vectors": body.items.keyed([_vector(embedding, body) for embedding in embeddings])}
 
-    return await respond(content, media_type, body.encoding_format, _report(embeddings), at_once=len(embeddings) == 1)
+    n_inputs = len(embeddings)
+    return await respond(
+        content, media_type, body.encoding_format, _report(embeddings), at_once=n_inputs == 1, n_inputs=n_inputs
+    )
 
 
 @router.post(
@@ -95,7 +98,7 @@ async def vectorize_batch_hybrid(
     def content() -> dict[str, Any]:
         return {"hybrid_vectors": body.items.keyed([_hybrid_vector(embedding, body) for embedding in embeddings])}
 
-    return await respond(content, media_type, body.encoding_format, _report(embeddings))
+    return await respond(content, media_type, body.encoding_format, _report(embeddings), n_inputs=len(embeddings))
 
 
 async def _dense(
@@ -108,7 +111,9 @@ async def _dense(
     check_texts(texts, settings)
     role = Role.QUERY if body.is_query else Role.DOCUMENT
     name = engine.pick(body.model, (Modality.TEXT, Output.DENSE))
-    return await _embed(engine, name, [TextInput(text, role) for text in texts], label, body)
+    await check_dimensions(engine, name, body.dimensions)
+    inputs = [TextInput(text, role, label=label(index)) for index, text in enumerate(texts)]
+    return await _embed(engine, name, inputs, body)
 
 
 async def _hybrid(
@@ -124,16 +129,16 @@ async def _hybrid(
     outputs = {Output.DENSE, Output.SPARSE} | ({Output.MULTI_VECTOR} if rowwise else set())
     name = engine.pick(body.model, *((Modality.TEXT, output) for output in outputs), prefer=LATE_INTERACTION_FAMILY)
     role = Role.QUERY if body.is_query else Role.DOCUMENT
-    inputs = [TextInput(text, role, frozenset(outputs)) for text in texts]
-    return await _embed(engine, name, inputs, label, body)
+    await check_dimensions(engine, name, body.dimensions)
+    wanted = frozenset(outputs)
+    inputs = [TextInput(text, role, wanted, label(index)) for index, text in enumerate(texts)]
+    return await _embed(engine, name, inputs, body)
 
 
-async def _embed(
-    engine: Engine, name: str, inputs: Sequence[TextInput], label: Label, options: Truncation
-) -> list[Embedding]:
+async def _embed(engine: Engine, name: str, inputs: Sequence[TextInput], options: Truncation) -> list[Embedding]:
     embeddings = await engine.encode(name, inputs)
     if not options.truncate:
-        await check_whole(engine, name, [label(index) for index in truncated_indices(embeddings)])
+        check_whole(inputs, embeddings)
     return embeddings
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response
@@ -11,7 +12,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from app.api.route import api_router
 from app.api.schemas.training import Deleted, TrainingJob, TrainingJobList, TrainStatus
 from app.engine.daemon import in_daemon_thread
-from app.training.jobs import ENDED, Job
+from app.training.jobs import ENDED, Job, JobNotFoundError
 from app.training.service import Training
 from app.training.switch import TrainingSwitch
 
@@ -111,13 +112,15 @@ async def delete_model(
 
 
 async def _events(job: Job, training: Training) -> AsyncIterator[bytes]:
-    while True:
-        yield format_sse_event(data_str=_details(job).model_dump_json())
-        if job.status in ENDED or training.stopped:
-            return
-        while (now := await _changed(job, training)) is None:
-            yield KEEPALIVE_COMMENT
-        job = now
+    # It may be deleted as soon as it has ended.
+    with suppress(JobNotFoundError):
+        while True:
+            yield format_sse_event(data_str=_details(job).model_dump_json())
+            if job.status in ENDED or training.stopped:
+                return
+            while (now := await _changed(job, training)) is None:
+                yield KEEPALIVE_COMMENT
+            job = now
 
 
 async def _changed(job: Job, training: Training) -> Job | None:

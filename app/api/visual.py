@@ -1,6 +1,5 @@
 """Visual documents: patch grids, queries, pages."""
 
-import asyncio
 from contextlib import aclosing
 from typing import Annotated, Any, TypeGuard
 
@@ -11,7 +10,7 @@ from app.api.ahead import one_ahead
 from app.api.defaults import MULTI_VECTOR, PAGES_AND_QUERIES, VISUAL_FAMILY
 from app.api.encoding import EMBEDDINGS, json_response, required, respond
 from app.api.forms import ImageOptionsDep
-from app.api.limits import check_n_items, check_texts, check_whole
+from app.api.limits import check_dimensions, check_n_items, check_texts, check_whole
 from app.api.negotiation import MediaTypeDep
 from app.api.report import report, truncated_indices
 from app.api.route import EngineDep, FormModelDep, SettingsDep, api_router
@@ -37,17 +36,13 @@ router = api_router("visual documents")
 MAX_SIDE = 1_000_000
 
 
-@router.post(
-    "/patches",
-    summary="Patch grids of images of given sizes",
-    response_model=PatchesResponse,
-    response_model_exclude_none=True,
-)
+@router.post("/patches", summary="Patch grids of images of given sizes", response_model=PatchesResponse)
 async def count_patches(body: PatchesRequest, engine: EngineDep, settings: SettingsDep) -> Response:
     check_n_items(len(body.dimensions), settings)
     model = await engine.model(engine.pick(body.model, PAGES_AND_QUERIES[0], prefer=VISUAL_FAMILY))
-    results = await asyncio.to_thread(lambda: [_count_patches(model, size, body.limits) for size in body.dimensions])
-    return await json_response(lambda: {"results": results})
+    return await json_response(
+        lambda: {"results": [_count_patches(model, size, body.limits) for size in body.dimensions]}
+    )
 
 
 @router.post("/embed/queries", summary="Embed search texts", response_model=QueryEmbeddings, responses=EMBEDDINGS)
@@ -58,15 +53,17 @@ async def embed_queries(
         raise BadInputError("`queries` is empty; send at least one.")
     check_texts(body.queries, settings)
     name = engine.pick(body.model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
-    embeddings = await engine.encode(name, [TextInput(text, Role.QUERY, MULTI_VECTOR) for text in body.queries])
-    cut = truncated_indices(embeddings)
+    await check_dimensions(engine, name, body.dimensions)
+    inputs = [TextInput(text, Role.QUERY, MULTI_VECTOR, f"queries[{i}]") for i, text in enumerate(body.queries)]
+    embeddings = await engine.encode(name, inputs)
     if not body.truncate:
-        await check_whole(engine, name, [f"queries[{index}]" for index in cut])
+        check_whole(inputs, embeddings)
 
     def content() -> dict[str, Any]:
         return {"embeddings": [rows(required(embedding.multi_vector), body) for embedding in embeddings]}
 
-    return await respond(content, media_type, body.encoding_format, report(embeddings, cut))
+    headers = report(embeddings, truncated_indices(embeddings))
+    return await respond(content, media_type, body.encoding_format, headers, n_inputs=len(inputs))
 
 
 @router.post("/embed/images", summary="Embed pages", response_model=ImageEmbeddings, responses=EMBEDDINGS)
@@ -80,6 +77,7 @@ async def embed_images(
 ) -> Response:
     """A PDF brings a result a page. Each option may also come as a field of the form; the query parameter wins."""
     name = engine.pick(model, *PAGES_AND_QUERIES, prefer=VISUAL_FAMILY)
+    await check_dimensions(engine, name, options.dimensions)
     embeddings: list[Embedding] = []
     places: list[dict[str, int]] = []
     async with aclosing(one_ahead(uploads.groups(files, options.limits))) as groups:
@@ -91,7 +89,7 @@ async def embed_images(
         pages = zip(embeddings, places, strict=True)
         return {"embeddings": [_image_embedding(embedding, options) | place for embedding, place in pages]}
 
-    return await respond(content, media_type, options.encoding_format, report(embeddings))
+    return await respond(content, media_type, options.encoding_format, report(embeddings), n_inputs=len(embeddings))
 
 
 def _count_patches(model: EmbeddingModel, size: SentSize, limits: ImageLimits) -> dict[str, Any]:

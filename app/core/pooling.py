@@ -63,6 +63,9 @@ def _block_means(embedding: MultiVectorEmbedding, grid: PatchGrid, width: int, h
 
 def _cluster_means(vectors: FloatArray, factor: int) -> FloatArray:
     """Means of clusters of [n_rows, dim]: those of colpali-engine's `HierarchicalTokenPooler`."""
+    if not np.isfinite(vectors).all():
+        # Nothing is nearest to them: no clustering would end.
+        raise FloatingPointError("The model wrote numbers that are not finite.")
     n_clusters = max(len(vectors) // factor, 1)
     if n_clusters >= len(vectors):
         return vectors

@@ -51,6 +51,8 @@ class TextInput:
     text: str
     role: Role = Role.QUERY
     outputs: frozenset[Output] = frozenset({Output.DENSE})
+    label: str = "text"
+    """How error messages name it, e.g. `candidates[2]`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,13 @@ def unit(vectors: FloatArray) -> FloatArray:
 def shortened(vectors: FloatArray, dimensions: int) -> FloatArray:
     """The first `dimensions` numbers of each vector [..., dim] (Kusupati et al., "Matryoshka", arXiv:2205.13147).
 
-    They are no longer of unit length. Raises `BadInputError` if there are fewer, or none are asked for.
+    They are no longer of unit length. Raises `BadInputError` as `check_length` does.
     """
-    dim = vectors.shape[-1]
+    check_length(dimensions, vectors.shape[-1])
+    return vectors[..., :dimensions]
+
+
+def check_length(dimensions: int, dim: int) -> None:
+    """Raises `BadInputError` if vectors of `dim` numbers have fewer than `dimensions`, or none are asked for."""
     if not 1 <= dimensions <= dim:
         raise BadInputError(f"`dimensions` lies between 1 and {dim} for this model.")
-    return vectors[..., :dimensions]

@@ -51,6 +51,10 @@ class Engine:
         """All configured models in the order of the models file."""
         return self._registry.statuses()
 
+    def status(self, name: str) -> ModelStatus:
+        """Of one model. Raises `ModelNotFoundError`."""
+        return self._registry.status(name)
+
     def usages(self) -> dict[str, ModelUsage]:
         """What each model holds that has anything in memory, by served name."""
         return self._registry.usages()

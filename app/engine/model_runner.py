@@ -1,14 +1,15 @@
 """A loaded model in service: cuts requests into jobs, chooses their lane, and puts the answers in order."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.core.errors import QueueFullError
+from app.core.errors import QueueFullError, TooLargeError
 from app.core.images import decode_image
-from app.core.types import Embedding, ImageInput, Role, TextInput
+from app.core.types import Embedding, ImageInput, Output, Role, TextInput
 from app.engine.batcher import BatchLimits
 from app.engine.lane import Lane, PrepareThreads
 from app.engine.metrics import EngineMetrics
@@ -48,6 +49,8 @@ class RunnerLimits:
     """None: as many as suit the device."""
     max_wait_ms: float = 2.0
     max_queue_items: int = 4096
+    max_vector_bytes: int = 1 << 30
+    """Of the rows of one request, as float32."""
     max_image_pixels: int = 40_000_000
 
     def batch(self, info: ModelInfo) -> BatchLimits:
@@ -69,12 +72,29 @@ class ModelUsage:
     """Prepared inputs that wait for a batch, by lane."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    lane: Lane
-    interactive: bool
-    results: dict[int, Embedding]
-    """By the place of the input."""
+    def __init__(self, lane: Lane, max_rows: int, *, interactive: bool) -> None:
+        self.lane = lane
+        self.interactive = interactive
+        self.results: dict[int, Embedding] = {}
+        """By the place of the input."""
+        self._max_rows = max_rows
+        self._n_rows = 0
+        self._lock = threading.Lock()
+
+    def check_rows(self, prepared: Sequence[Prepared]) -> Sequence[Prepared]:
+        """The same. Raises `TooLargeError` if the request has more rows by now than its answer may hold.
+
+        Called from the threads that prepare, so that nothing is computed in vain.
+        """
+        with self._lock:
+            self._n_rows += sum(one.n_tokens for one in prepared if Output.MULTI_VECTOR in one.outputs)
+            if self._n_rows > self._max_rows:
+                raise TooLargeError(
+                    f"These inputs have more than {self._max_rows} tokens or patches, and each gets a vector; send "
+                    "fewer at once."
+                )
+        return prepared
 
 
 class ModelRunner:
@@ -106,8 +126,13 @@ class ModelRunner:
 
         `interactive`: what is bulk work by its kind goes before other bulk work, with every other batch.
         """
-        request = _Request(self._lane(items), interactive, {})
+        max_rows = self._limits.max_vector_bytes // (4 * self.model.info.dim)
+        request = _Request(self._lane(items), max_rows, interactive=interactive)
         kind = request.lane, interactive
+        if len(items) > self._limits.max_queue_items:
+            raise TooLargeError(
+                f"At most {self._limits.max_queue_items} inputs can wait for a model; send fewer at once."
+            )
         if self._n_items[kind] + len(items) > self._limits.max_queue_items:
             raise QueueFullError("Too many inputs are waiting for this model; try again in a moment.")
         self._n_items[kind] += len(items)
@@ -156,7 +181,7 @@ class ModelRunner:
         texts = [item for _, item in items]
         embeddings = await request.lane.encode(
             len(texts),
-            lambda: self.model.prepare_texts(texts),
+            lambda: request.check_rows(self.model.prepare_texts(texts)),
             time.monotonic(),
             interactive=request.interactive,
             at_once=at_once,
@@ -167,10 +192,10 @@ class ModelRunner:
     async def _encode_image(self, request: _Request, index: int, item: ImageInput) -> None:
         sizes: list[tuple[int, int]] = []
 
-        def prepare() -> list[Prepared]:
+        def prepare() -> Sequence[Prepared]:
             image = decode_image(item.data, item.label, self._limits.max_image_pixels)
             sizes.append(image.size)
-            return [self.model.prepare_image(item, image)]
+            return request.check_rows([self.model.prepare_image(item, image)])
 
         accepted_at = time.monotonic()
         async with self._interactive_image_slots if request.interactive else self._image_slots:

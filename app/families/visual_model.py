@@ -185,7 +185,7 @@ class VisualModel(TorchModel):
         ids, tokens, truncated = self._tokenize(item.text, room)
         ids = [*self._before_text, *ids, *after]
         if not ids:
-            raise BadInputError("The text is empty.")
+            raise BadInputError(f"{item.label} is empty.")
         content = Content(len(self._before_text), tokens=tuple(tokens))
         inputs = {"input_ids": torch.tensor(ids), "content": content}
         return Prepared(inputs, n_tokens=len(ids), batch_key="text", outputs=item.outputs, truncated=truncated)
@@ -199,6 +199,8 @@ class VisualModel(TorchModel):
         return PatchGrid(resized_width // self._token_side, resized_height // self._token_side)
 
     def prepare_image(self, item: ImageInput, image: Image.Image) -> Prepared:
+        if item.image_size is not None:
+            raise BadInputError("`image_size` is for DINOv3; `max_pixels` makes images smaller for this model.")
         grid = self.patch_grid(*image.size, item.limits)
         pixels = self.layout(resize(image, *self.resized_size(*image.size, item.limits)))
         ids = [*self._before_image, *[self._image_token_id] * grid.n_patches, *self._after_image]

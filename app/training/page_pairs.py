@@ -48,7 +48,7 @@ class PageLimits:
     def of(cls, settings: Settings) -> Self:
         return cls(
             max_pairs=settings.max_training_pairs,
-            max_pixels=int(settings.max_image_megapixels * 1_000_000),
+            max_pixels=settings.max_image_pixels,
             max_query_chars=settings.max_text_chars,
         )
 

@@ -110,3 +110,16 @@ async def test_when_the_server_cancels_the_request_so_is_the_handler() -> None:
     with pytest.raises(asyncio.CancelledError):
         await request
     assert cancelled.is_set()
+
+
+async def test_a_client_that_leaves_within_its_body_gets_no_answer() -> None:
+    client = Client(b"half of it")
+    client._messages[-1]["more_body"] = True
+    client.left.set()
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        await send({"type": "http.response.start", "status": 400})
+
+    await asyncio.wait_for(CancelOnDisconnect(handler)(HTTP, client.receive, client.send), timeout=10)
+    assert client.received == []

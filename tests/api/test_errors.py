@@ -5,6 +5,7 @@ import re
 import httpx
 import pytest
 
+from app.api import text
 from app.api.errors import STATUSES, status_of
 from app.core import errors
 from tests.api.conftest import Serve
@@ -174,3 +175,16 @@ async def test_no_message_shows_a_repr_an_address_or_a_path(client: httpx.AsyncC
             for sent in ({"json": body}, {"data": body if isinstance(body, dict) else {}}):
                 answer = await client.post(path, **sent)
                 assert not re.search(r"<class|object at|0x|Traceback|/work|\.py", answer.text), answer.text
+
+
+async def test_an_answer_that_does_not_fit_into_memory_may_be_tried_again(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(text, "dense", full)
+    answer = await client.post("/vectorize", json={"text": "red"})
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert "ask for less" in answer.json()["detail"]

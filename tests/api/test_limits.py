@@ -120,3 +120,26 @@ async def test_a_failed_request_gives_its_place_back(serving: Serve) -> None:
         for body in ({}, {"text": "explode"}, {"text": "nonsense"}):
             assert (await client.post("/vectorize", json=body)).status_code >= 400
         assert (await client.post("/vectorize", json={"text": "b"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/patches", {"dimensions": [{}] * 100}),
+        ("/vectorize-batch", {"items": [{"id": 1, "text": ""}] * 100}),
+        ("/vectorize-batch", {"items": {str(i): None for i in range(100)}}),
+        ("/predict", {"inputs": {"text": [None] * 100}}),
+    ],
+)
+async def test_items_are_counted_before_they_are_looked_at(serving: Serve, path: str, body: dict[str, object]) -> None:
+    """A body has room for millions; each of these would be an error by itself."""
+    async with serving(max_items=99) as client:
+        answer = await client.post(path, json=body)
+    assert answer.status_code == 413
+    assert "99 items" in answer.text
+
+
+async def test_lists_of_options_are_no_items(serving: Serve) -> None:
+    body = {"image_data": b64(png()), "embedding_types": ["cls_token", "patch_features"]}
+    async with serving(max_items=1) as client:
+        assert (await client.post("/predict", json=body)).status_code == 200

@@ -20,7 +20,7 @@ async def test_the_list_says_what_each_model_can_do(client: httpx.AsyncClient) -
 async def test_a_loaded_model_tells_more(client: httpx.AsyncClient) -> None:
     loaded = (await client.post("/models/bge-m3/load")).json()
     assert loaded["state"] == "ready"
-    assert (loaded["dimensions"], loaded["context_length"], loaded["device"]) == (DIM, MAX_WORDS, "cpu")
+    assert (loaded["dimensions"], loaded["context_length"], loaded["device"]) == (DIM, MAX_WORDS + 2, "cpu")
     assert (loaded["dtype"], loaded["memory_bytes"]) == ("float32", 1 << 20)
     listed = {model["id"]: model for model in (await client.get("/v1/models")).json()["data"]}
     assert listed["bge-m3"] == loaded

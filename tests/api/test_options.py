@@ -168,7 +168,7 @@ class TestTruncate:
         answer = await client.post(path, json=body | {"truncate": False})
         assert answer.status_code == 400
         (message,) = answer.json().values()
-        assert message.startswith(f"{named} is longer than the {MAX_WORDS} tokens")
+        assert message.startswith(f"{named} is longer than the {MAX_WORDS + 2} tokens")
 
     async def test_short_texts_are_not(self, client: httpx.AsyncClient) -> None:
         await post(client, "/vectorize", {"text": "short", "truncate": False})

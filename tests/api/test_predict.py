@@ -51,6 +51,33 @@ async def test_the_model_may_stand_inside_inputs(serving: Serve) -> None:
     assert {name for name, state in states.items() if state == "ready"} == {"colpali-v1.3", "colqwen2.5-v0.2"}
 
 
+async def test_every_option_may_stand_inside_inputs(client: httpx.AsyncClient) -> None:
+    options = {"dtype": "float16", "pooling": "rows", "dimensions": 4, "encoding_format": "base64"}
+    content = {"image": [RED], "text": ["red"], **options}
+    inside = await client.post("/", json={"inputs": content})
+    assert inside.json() == (await client.post("/", json=content)).json()
+    assert inside.json()["image"][0]["dtype"] == "float16"
+    cut = {"inputs": {"text": ["word " * (MAX_WORDS + 1)], "truncate": False}}
+    assert (await client.post("/", json=cut)).json()["error"].startswith("text[0] is longer")
+    over = {"inputs": {"text": ["red"], "dtype": "int8"}, "dtype": "float32"}
+    assert isinstance((await client.post("/", json=over)).json()["text"][0], list)
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({"inputs": {"images": [RED, "AAAA"]}}, "images[1]"),
+        ({"image": [RED], "inputs": {"queries": ["red"]}}, "`images` or `queries` alone"),
+        ({"text": ["red"], "inputs": {"images": [RED]}}, "`images` or `queries` alone"),
+        ({"text": ["red"], "dimensions": DIM + 1}, f"between 1 and {DIM}"),
+    ],
+)
+async def test_what_is_wrong_is_named(client: httpx.AsyncClient, body: Any, name: str) -> None:
+    answer = await client.post("/", json=body)
+    assert answer.status_code == 400
+    assert name in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

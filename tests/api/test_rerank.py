@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.api import rerank
 from app.engine.model_runner import ModelRunner
 from tests.fakes import MAX_WORDS, SUFFIX, word_vector
 
@@ -41,6 +42,7 @@ async def test_candidates_overtake_an_ingest(client: httpx.AsyncClient) -> None:
 async def test_no_candidates_have_no_scores(client: httpx.AsyncClient) -> None:
     answer = await client.post("/rerank", json={"query": "x", "candidates": []})
     assert answer.json() == {"scores": []}
+    assert answer.headers["x-usage-tokens"] == "0"
 
 
 async def test_a_visual_model_reranks_too_and_a_dense_one_does_not(client: httpx.AsyncClient) -> None:
@@ -56,3 +58,27 @@ async def test_truncated_candidates_and_query_are_listed(client: httpx.AsyncClie
     long = "word " * (MAX_WORDS + 1)
     answer = await client.post("/rerank", json={"query": long, "candidates": ["short", long]})
     assert answer.headers["x-truncated"] == "query,1"
+
+
+async def test_groups_of_candidates_are_scored_as_all_at_once(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"query": "red honey", "candidates": [*CANDIDATES, "word " * (MAX_WORDS + 1), "green"]}
+    whole = await client.post("/rerank", json=body)
+    monkeypatch.setattr(rerank, "GROUP_CHARS", 10)
+    with mock.patch.object(ModelRunner, "encode", autospec=True, side_effect=ModelRunner.encode) as encode:
+        grouped = await client.post("/rerank", json=body)
+    assert [len(call.args[1]) for call in encode.call_args_list] == [1, 1, 3, 1, 1]
+    assert grouped.json() == whole.json()
+    for header in ("x-truncated", "x-usage-tokens"):
+        assert grouped.headers[header] == whole.headers[header]
+
+
+async def test_an_error_in_a_later_group_names_its_candidate(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerank, "GROUP_CHARS", 1)
+    body = {"query": "a", "candidates": ["b", "word " * (MAX_WORDS + 1)], "truncate": False}
+    answer = await client.post("/rerank", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"candidates[1] is longer than the {MAX_WORDS + 2} tokens")

@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from PIL import Image
 
+from app.api.training import _events
+from app.training.jobs import Dataset, Job, JobNotFoundError
+from app.training.options import Method, TrainingOptions
+from app.training.service import Training
 from app.training.store import JobStore
 from tests.api.conftest import Serve
 
@@ -142,6 +146,18 @@ async def test_cancel_resume_and_log(http: httpx.AsyncClient) -> None:
     resumed = await http.post(f"/training-jobs/{job_id}/resume")
     assert resumed.json()["status"] in ("pending", "running")
     await http.post(f"/training-jobs/{job_id}/cancel")
+
+
+async def test_events_of_a_job_that_is_deleted_end() -> None:
+    class Deleted:
+        stopped = False
+
+        def job(self, job_id: str) -> Job:
+            raise JobNotFoundError("gone")
+
+    job = Job("1", "mine", "e5", "e5-starter", Method.FULL, TrainingOptions(), Dataset(3, 0, "00"))
+    events = [event async for event in _events(job, cast(Training, Deleted()))]
+    assert len(events) == 1
 
 
 async def test_a_repeated_request_starts_no_second_job(http: httpx.AsyncClient) -> None:

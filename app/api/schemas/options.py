@@ -120,7 +120,7 @@ class EncodedVectors(Body):
         description="Base64 of the little-endian numbers, row after row; with `encoding_format=float` lists of them."
     )
     dtype: Literal["float32", "float16", "int8", "uint8"] = Field(description="Of the numbers; `uint8` for `ubinary`.")
-    shape: list[int] = Field(description="`[dim]` or `[n_rows, dim]`.")
+    shape: list[int] = Field(description="`[dim]` or `[n_rows, dim]`; of `ubinary` an eighth of `dim`, rounded up.")
     scales: list[float] | None = Field(
         None, description="Of `int8` only: one for each row. A number is its int8 times its row's scale."
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.common import EXAMPLE_IMAGE, Body, ModelChoice, OneOrMore, OneOrMoreOrNone, Vector
@@ -27,7 +27,7 @@ class ImagesAndTexts(Body):
     text: OneOrMoreOrNone = Field(None, description="Search texts.")
 
 
-class EndpointInputs(ImagesAndTexts, ModelChoice):
+class EndpointInputs(ImagesAndTexts, ImageOptions, Truncation, ModelChoice):
     """The same, or one kind alone."""
 
     batch_size: int | None = Field(None, ge=1, description="A hint, accepted and not needed: the server batches.")
@@ -39,18 +39,22 @@ def _no_inputs(value: Any) -> Any:
     return None if value == [] else value
 
 
-class EndpointRequest(ImagesAndTexts, ImageOptions, Truncation, ModelChoice):
+class EndpointRequest(EndpointInputs):
     """Images and texts, at the top or inside `inputs`."""
 
     inputs: Annotated[
         EndpointInputs | None,
         BeforeValidator(_no_inputs, json_schema_input_type=EndpointInputs | Annotated[list[str], Field(max_length=0)]),
-    ] = Field(None, description="An object with the same keys, or an empty list.")
+    ] = Field(None, description="An object with the same keys, for those that are not at the top; or an empty list.")
 
-    @property
-    def chosen_model(self) -> str | None:
-        """`model` from the top or, failing that, from inside `inputs`."""
-        return self.model or (self.inputs.model if self.inputs else None)
+    @model_validator(mode="before")
+    @classmethod
+    def _lift(cls, body: Any) -> Any:
+        """The keys of `inputs` to the top."""
+        inputs = body.get("inputs") if isinstance(body, dict) else None
+        if not isinstance(inputs, dict):
+            return body
+        return inputs | {key: value for key, value in body.items() if key != "inputs" and value is not None}
 
 
 class EndpointScores(Body):

@@ -122,3 +122,11 @@ def test_equal_rows_end_in_one_cluster() -> None:
     rows = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
     result = pooled(MultiVectorEmbedding(rows), Pooling.HIERARCHICAL, 3)
     np.testing.assert_allclose(result.vectors, np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [3, 30])
+def test_rows_that_are_not_finite_are_an_error_and_no_endless_loop(n_rows: int) -> None:
+    vectors = np.random.default_rng(0).standard_normal((n_rows, 8)).astype(np.float32)
+    vectors[1, 2] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite"):
+        pooled(MultiVectorEmbedding(vectors), Pooling.HIERARCHICAL, 2)

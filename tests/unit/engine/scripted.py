@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from app.core.types import Embedding, ImageInput, TextInput
+from app.core.types import Embedding, ImageInput, Output, TextInput
 from app.engine.batcher import Batcher
 from app.engine.job import Job
 from app.families.base import Checkpoint, EmbeddingModel, FamilySpec, LoadOptions, ModelInfo, Prepared
@@ -35,7 +35,7 @@ class ScriptedModel(EmbeddingModel):
         return cls()
 
     def prepare_text(self, item: TextInput) -> Prepared:
-        return prepared(item.text)
+        return prepared(item.text, item.outputs)
 
     def prepare_image(self, item: ImageInput, image: object) -> Prepared:
         return prepared(item.label)
@@ -50,8 +50,8 @@ class ScriptedModel(EmbeddingModel):
         self.closed = True
 
 
-def prepared(text: str) -> Prepared:
-    return Prepared(inputs={"text": text}, n_tokens=max(1, len(text)))
+def prepared(text: str, outputs: frozenset[Output] = frozenset()) -> Prepared:
+    return Prepared(inputs={"text": text}, n_tokens=max(1, len(text)), outputs=outputs)
 
 
 def submitted(batcher: Batcher, *inputs: Prepared, interactive: bool = False) -> Job:

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 from PIL import Image
 
-from app.core.errors import BadInputError, QueueFullError, ShuttingDownError
-from app.core.types import ImageInput, Role, TextInput
+from app.core.errors import BadInputError, QueueFullError, ShuttingDownError, TooLargeError
+from app.core.types import ImageInput, Output, Role, TextInput
 from app.engine.batcher import BatchLimits
 from app.engine.lane import Lane, PrepareThreads
 from app.engine.metrics import EngineMetrics
@@ -228,10 +228,33 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_full_queue_refuses_the_whole_request_and_recovers() -> None:
     async with runner(ScriptedModel(), RunnerLimits(max_wait_ms=0, max_queue_items=2)) as r:
-        with pytest.raises(QueueFullError):
+        for _ in range(2):
+            both = r.encode([TextInput("a")] * 2), r.encode([TextInput("a")] * 2)
+            first, second = await asyncio.gather(*both, return_exceptions=True)
+            assert isinstance(first, list)
+            assert isinstance(second, QueueFullError)
+        assert len(await r.encode([TextInput("a")] * 2)) == 2
+
+
+async def test_a_request_that_can_never_wait_is_too_large() -> None:
+    async with runner(ScriptedModel(), RunnerLimits(max_wait_ms=0, max_queue_items=2)) as r:
+        with pytest.raises(TooLargeError, match="At most 2"):
             await r.encode([TextInput("a")] * 3)
-        assert len(await r.encode([TextInput("a")] * 2)) == 2
-        assert len(await r.encode([TextInput("a")] * 2)) == 2
+
+
+async def test_a_request_may_ask_for_so_many_rows() -> None:
+    """The model's have one number, of four bytes."""
+    rows, vector = frozenset({Output.MULTI_VECTOR}), frozenset({Output.DENSE})
+    model = ScriptedModel()
+    async with runner(model, RunnerLimits(max_wait_ms=0, max_vector_bytes=40)) as r:
+        assert len(await r.encode([TextInput("a" * 5, outputs=rows)] * 2)) == 2
+        assert len(await r.encode([TextInput("a" * 50, outputs=vector)] * 2)) == 2
+        with pytest.raises(TooLargeError, match="more than 10 tokens"):
+            await r.encode([TextInput("a" * 11, outputs=rows)])
+        n_computed = len(model.batches)
+        with pytest.raises(TooLargeError):
+            await r.encode([TextInput("a", outputs=rows)] * 11)
+        assert len(model.batches) == n_computed
 
 
 async def test_a_queue_full_of_documents_refuses_no_query() -> None:
