@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -26,8 +27,8 @@ DOWN, UP, IS_ADAPTED = ".down", ".up", ".is_adapted"
 out_features], and whether there is one. They may be left out."""
 RANK_GROUP = 16
 
-INT8_WEIGHTS, INT8_TOKENS = 63, 127
-"""Steps to each side of zero. Weights keep to 7 bits: processors without VNNI add two products of 8 bits in 16 bits."""
+INT8_STEPS, INT7_STEPS = 127, 63
+"""Steps to each side of zero, in 8 and in 7 bits."""
 TINY = 1e-12
 
 
@@ -100,7 +101,7 @@ class OnnxGraph(Graph[str]):
             weight = self.weight(f"{name}.weight", layer.weight)
             self.adaptable[name] = layer.out_features, layer.in_features
             return self.op("Gemm", x, weight, self._bias_or_adapter(x, bias, name), transB=1)
-        scales = layer.weight.abs().amax(dim=1).clamp(min=TINY) / INT8_WEIGHTS
+        scales = layer.weight.abs().amax(dim=1).clamp(min=TINY) / (INT8_STEPS if multiplies_int8() else INT7_STEPS)
         steps = (layer.weight / scales[:, None]).round().char().T.contiguous()
         weight, by_output = self.weight(f"{name}.weight", steps), self.weight(f"{name}.scales", scales)
         tokens, by_token = self.quantized(x)
@@ -125,7 +126,7 @@ class OnnxGraph(Graph[str]):
         """[n, width] as uint8 around 128, and the scale of each row: [n, 1]. Computed once for every `x`."""
         if x not in self._quantized:
             largest = self.op("ReduceMax", self.op("Abs", x), axes=[-1], keepdims=1)
-            scales = self.op("Mul", largest, self.constant("token_step", 1 / INT8_TOKENS))
+            scales = self.op("Mul", largest, self.constant("token_step", 1 / INT8_STEPS))
             scales = self.op("Max", scales, self.constant("tiny", TINY))
             steps = self.op("QuantizeLinear", self.op("Div", x, scales), self._one(), self._zero())
             self._quantized[x] = steps, scales
@@ -148,6 +149,12 @@ class OnnxGraph(Graph[str]):
 
     def _zero(self) -> str:
         return self.constant("int8_zero", 128, np.uint8)
+
+
+def multiplies_int8() -> bool:
+    """True if the processor adds products of 8 bits in 32 bits (VNNI); others add two of them in 16, which overflow."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
 
 
 def adapter_inputs(layer: str, low_rank: LowRank) -> dict[str, NDArray[Any]]:

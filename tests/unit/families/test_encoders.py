@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from app.families.encoder_graph import LONG_TEXT
 from app.families.encoders import EncoderRunner, open_encoder, with_backend
 from app.families.low_rank import LowRank
 from app.families.onnx_encoder import OnnxEncoder
+from app.families.onnx_graph import graph_of
 from app.families.packed_encoder import PackedEncoder
 from app.families.padded_encoder import PaddedEncoder
 from app.families.torch_model import TorchModel
@@ -158,6 +160,15 @@ def test_a_row_of_zeros_is_no_trouble_in_int8() -> None:
         reference = wanted(RAGGED[2][None])[0][0]
     (found,) = states(OnnxEncoder(silent, int8=True), [RAGGED[2]])
     assert torch.cosine_similarity(found.mean(0), reference.mean(0), dim=0) > INT8_COSINE
+
+
+@pytest.mark.parametrize(("features", "steps"), [({"avx512_vnni": True}, 127), ({"avx_vnni": True}, 127), ({}, 63)])
+def test_weights_in_int8_keep_to_7_bits_where_products_would_overflow(
+    monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], steps: int
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    weights = [array for array in graph_of(encoder("bert"), int8=True).weights.values() if array.dtype == np.int8]
+    assert {int(abs(array).max()) for array in weights} == {steps}
 
 
 @pytest.mark.parametrize(("capability", "backend"), [("AVX512", "openvino"), ("AVX2", "onnxruntime")])
