@@ -88,7 +88,7 @@ distclean: clean ## Remove caches, environments and the untrained models
 setup-bench: ## The same with the libraries and servers that benchmarks compare with
 	@$(PYTHON) -m scripts.setup --dev --bench
 
-bench: bench-text bench-dtypes bench-limits bench-wire bench-pooling bench-maxsim bench-visual bench-latency bench-training bench-start ## Every benchmark that needs no GPU
+bench: bench-text bench-dtypes bench-limits bench-wire bench-pooling bench-maxsim bench-visual bench-latency bench-rerank bench-training bench-start ## Every benchmark that needs no GPU
 
 .PHONY: setup-bench bench bench-text bench-limits
 bench-text: setup-bench ## Texts over HTTP beside other servers and libraries (ARGS=--quick, ARGS=--full)
@@ -112,6 +112,10 @@ bench-maxsim: setup-dev ## Late interaction beside colpali-engine, in the enviro
 .PHONY: bench-latency
 bench-latency: setup-dev ## Queries and /health while an ingest saturates the server
 	@$(BIN)/python -m benchmarks.latency
+
+.PHONY: bench-rerank
+bench-rerank: setup-dev ## Reranking while an ingest saturates the model
+	@$(BIN)/python -m benchmarks.rerank_latency
 
 .PHONY: bench-training
 bench-training: setup-dev ## Queries while a fine-tuning job runs
