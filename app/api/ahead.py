@@ -19,6 +19,8 @@ async def one_ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+            # Its error holds this frame, which must not hold it: what the request brought would stay in memory.
+            del coming
 
 
 async def _next(items: AsyncIterator[T]) -> tuple[T] | None:

@@ -83,8 +83,13 @@ class ModelWorker:
             if len(batch) == 1:
                 self._fail(batch[0], error)
                 return
-            cause = None if isinstance(error, OutOfMemoryError) else error
-            log.warning("a batch of %d failed, splitting it: %s", len(batch), error, exc_info=cause)
+            # Without a name for it, which would outlive this block.
+            log.warning(
+                "a batch of %d failed, splitting it: %s",
+                len(batch),
+                error,
+                exc_info=None if isinstance(error, OutOfMemoryError) else error,
+            )
         else:
             self._answer(batch, results, began, taken_at)
             return

@@ -1,8 +1,10 @@
 """Items that are made while others are in use."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 
@@ -83,3 +85,27 @@ async def test_who_is_cancelled_closes_the_items() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert items.closed
+
+
+async def test_an_error_leaves_nothing_of_the_request_in_memory() -> None:
+    class Upload:
+        pass
+
+    uploads: list[weakref.ref[Upload]] = []
+
+    async def request() -> None:
+        upload = Upload()
+        uploads.append(weakref.ref(upload))
+        async with aclosing(one_ahead(Items(3, bug_at=1)())) as items:
+            async for _ in items:
+                pass
+
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            await request()
+        # What was called back for holds the error until then.
+        await asyncio.sleep(0.01)
+        assert uploads[0]() is None
+    finally:
+        gc.enable()

@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 from app.core.errors import BadInputError, OutOfMemoryError, UnavailableError
+from app.engine import model_worker
 from app.engine.batcher import Batcher, BatchLimits
 from app.engine.job import Job
 from app.engine.metrics import EngineMetrics
@@ -185,3 +186,23 @@ def test_a_worker_that_waits_keeps_nothing_of_the_batch_before() -> None:
     assert worker.is_healthy(stuck_after_s=300)
     worker.close()
     assert worker.is_healthy(stuck_after_s=300)
+
+
+def test_a_failed_batch_leaves_nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error would hold the batch, and what the model had made of it, while the halves are computed."""
+
+    def script(texts: list[str]) -> None:
+        if len(texts) > 1:
+            raise ValueError("together they are too much")
+
+    # pytest keeps what is logged.
+    monkeypatch.setattr(model_worker.log, "disabled", True)
+    gc.disable()
+    try:
+        jobs = run(ScriptedModel(script), "a", "bb")
+        assert [length(job) for job in jobs] == [1, 2]
+        gone = [weakref.ref(job) for job in jobs]
+        del jobs
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
