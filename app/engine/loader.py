@@ -118,7 +118,7 @@ def _load_errors(config: ModelConfig) -> Iterator[None]:
         raise ModelLoadError(
             f"The model {config.name} could not be loaded as one of the family {config.family}: "
             f"{type(error).__name__}. The server's log says more."
-        ) from error
+        ) from None
 
 
 @cache

@@ -243,8 +243,8 @@ class ModelRegistry:
             return stay.runner
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
-        """Until `n_bytes` more fit into the budget, wait for what the newcomer takes the place of, and evict the models
-        that were used least recently.
+        """Until `n_bytes` more fit into the budget, wait for models that leave anyway, and evict the models that were
+        used least recently.
         """
         if self._budget is None:
             return
@@ -254,10 +254,11 @@ class ModelRegistry:
             )
         # Also those that take nothing now: the weights they share are theirs once those before them are gone.
         others = [slot for slot in self._slots.values() if slot.runners and slot is not newcomer]
-        for slot in (newcomer, *sorted(others, key=lambda slot: slot.last_used)):
+        going = (newcomer, *self._removed)
+        for slot in (*going, *sorted(others, key=lambda slot: slot.last_used)):
             if sum(slot.memory_bytes for slot in self._all_slots) + n_bytes <= self._budget:
                 return
-            if slot is not newcomer:
+            if slot not in going:
                 log.info("evicting %s", slot.config.name)
                 slot.vacate()
             await self._ended(slot, slot.being_freed)

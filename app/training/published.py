@@ -147,9 +147,18 @@ class PublishedModels:
 def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> list[ModelConfig]:
     """All models to serve; a fine-tuned one takes the place of another of its name."""
     by_name = {config.name: config for config in configs}
-    for config in published:
+    left = {config.name: config for config in published}
+
+    def enter(config: ModelConfig) -> None:
+        # After its base, whose settings it takes over.
+        if base := left.pop(config.base_model or "", None):
+            enter(base)
         by_name[config.name] = in_place_of(list(by_name.values()), config)
-    return list(by_name.values())
+
+    for config in published:
+        if left.pop(config.name, None):
+            enter(config)
+    return [by_name[name] for name in dict.fromkeys(config.name for config in (*configs, *published))]
 
 
 def in_place_of(others: Sequence[ModelConfig], config: ModelConfig) -> ModelConfig:

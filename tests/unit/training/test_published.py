@@ -39,3 +39,12 @@ def test_it_takes_the_place_of_a_model_of_its_name() -> None:
     tuned = ModelConfig("other", "e5", "other", base_model="e5")
     names = [(config.name, config.checkpoint) for config in with_published([BASE, OTHER, PAGES], [tuned])]
     assert names == [("e5", "org/e5"), ("other", "other"), ("pages", "org/pages")]
+
+
+def test_a_model_that_comes_before_its_base_in_the_alphabet_is_computed_as_that_too() -> None:
+    first = ModelConfig("b", "e5", "b", base_model="e5")
+    second = ModelConfig("a", "e5", "a", base_model="b")
+    of_each_other = [ModelConfig(name, "e5", name, base_model=base) for name, base in (("x", "y"), ("y", "x"))]
+    served = with_published([BASE], [second, first, *of_each_other])
+    assert [config.name for config in served] == ["e5", "a", "b", "x", "y"]
+    assert [settings(config) for config in served[:3]] == [settings(BASE)] * 3
