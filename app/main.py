@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ import app as package
 from app import api
 from app.checkpoints.hub import Hub
 from app.checkpoints.resolve import resolve
+from app.core.processors import n_processors
 from app.engine.config import ConfigError, ModelConfig, configure, read_models_file
 from app.engine.daemon import in_daemon_thread
 from app.engine.engine import Engine
@@ -69,7 +71,15 @@ def create_app(
             load_wait_s=settings.load_wait_s,
             stuck_after_s=settings.stuck_after_s,
         )
-        engine = Engine(registry, threads, engine_metrics, device=settings.device, default_text=default_text)
+        bulk_answers = ThreadPoolExecutor(n_processors(), thread_name_prefix="bulk-answer")
+        engine = Engine(
+            registry,
+            threads,
+            engine_metrics,
+            device=settings.device,
+            default_text=default_text,
+            bulk_answers=bulk_answers,
+        )
         app.state.engine = engine
         pdfs = app.state.pdfs = pdf_renderer(settings)
         if settings.training:
@@ -88,6 +98,7 @@ def create_app(
             await pdfs.close()
             await in_daemon_thread(training.close)
             await engine.close()
+            bulk_answers.shutdown(wait=False, cancel_futures=True)
 
     # Swagger UI from this server: the default page loads it from another host.
     app = FastAPIOffline(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     max_vectors_mb: int = Field(
         1024,
         ge=1,
-        description="Vectors of tokens and patches that one request may ask for, in MiB of float32; 413 beyond it.",
+        description="Vectors of tokens and patches held for one request at once, in MiB of float32; 413 beyond it.",
     )
     max_text_chars: int = Field(400_000, ge=1, description="Longest single text in characters; 413 beyond it.")
     max_image_megapixels: float = Field(40, gt=0, description="Largest image in megapixels; 413 beyond it.")
@@ -99,8 +99,8 @@ class Settings(BaseSettings):
     prepare_threads: int | None = Field(
         None,
         ge=1,
-        description="Threads that tokenize, decode and resize; queries have one more of their own. "
-        "None: half of the cores, at least 2.",
+        description="Threads that tokenize, decode and resize; queries have one more of their own, reranking and "
+        "heatmaps another. None: half of the cores, at least 2.",
     )
     stuck_after_s: float = Field(
         300, gt=0, description="A model that computes one batch for longer makes /health answer 503."

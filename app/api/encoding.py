@@ -3,9 +3,8 @@
 import asyncio
 import base64
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextvars import copy_context
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from app.api.negotiation import MediaType
 from app.api.report import REPORT_HEADERS
 from app.api.schemas.options import EncodingFormat
 from app.api.tensors import to_npz, to_safetensors
-from app.core.processors import n_processors
 from app.core.quantization import StoredVectors
 from app.core.trace import timed_phase
 
@@ -35,25 +33,16 @@ EMBEDDINGS: dict[int | str, dict[str, Any]] = {
 """Documents the formats and headers of embeddings in a route's `responses`."""
 
 
-FEW_INPUTS = 8
-BULK_THREADS = ThreadPoolExecutor(n_processors(), thread_name_prefix="encode-bulk")
-"""For answers of more inputs: a search's answer would wait behind those of an ingest, which take seconds if they are
-pooled."""
-
-
-async def made(work: Callable[[], T], *, at_once: bool = False, n_inputs: int = 1) -> T:
+async def made(work: Callable[[], T], *, at_once: bool = False, threads: Executor | None = None) -> T:
     """Work that makes an answer of what a model wrote, off the event loop; its time counts as encoding.
 
-    `at_once`: here and now, since it takes less time than to wake a thread, as a single vector does. Answers of many
-    inputs have threads of their own.
+    `at_once`: here and now, since it takes less time than to wake a thread, as a single vector does. `threads`: as
+    `Engine.answer_threads` gives them.
     """
     with timed_phase("encode"):
         if at_once:
             return work()
-        if n_inputs <= FEW_INPUTS:
-            return await asyncio.to_thread(work)
-        in_context = partial(copy_context().run, work)
-        return await asyncio.get_running_loop().run_in_executor(BULK_THREADS, in_context)
+        return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)
 
 
 async def respond(
@@ -63,10 +52,10 @@ async def respond(
     headers: Mapping[str, str],
     *,
     at_once: bool = False,
-    n_inputs: int = 1,
+    threads: Executor | None = None,
 ) -> Response:
     """Answer with vectors (`StoredVectors`), other arrays and plain values, made and written as `made` does it."""
-    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=at_once, n_inputs=n_inputs)
+    body = await made(lambda: encoded(make_content(), media_type, encoding_format), at_once=at_once, threads=threads)
     return Response(body, headers=dict(headers), media_type=media_type)
 
 

@@ -150,8 +150,8 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _memory_error(request: Request, _error: Exception) -> Response:
-    log.exception("out of memory while an answer was made")
-    return await _manyvec_error(request, OutOfMemoryError("The answer does not fit into memory; ask for less at once."))
+    log.exception("out of memory")
+    return await _manyvec_error(request, OutOfMemoryError("This does not fit into memory now; ask for less at once."))
 
 
 async def _unknown_error(request: Request, _error: Exception) -> Response:

@@ -116,7 +116,9 @@ async def predict(
     """
     if isinstance(body, ImageFeaturesRequest):
         return await _image_features(body, media_type, engine, settings)
-    sent = [field for field in ("image", "text", "images", "queries") if getattr(body, field) is not None]
+    fields = ("image", "text", "images", "queries")
+    # Clients send empty lists for what they leave out.
+    sent = [name for name in fields if getattr(body, name)] or [n for n in fields if getattr(body, n) is not None]
     if not sent:
         raise BadInputError("Send `image`, `text` or both, at the top or inside `inputs`.")
     if sent in (["images"], ["queries"]):
@@ -127,16 +129,16 @@ async def predict(
 
 
 async def _one_kind(body: EndpointRequest, media_type: MediaType, engine: Engine, settings: Settings) -> Response:
-    field = "images" if body.queries is None else "queries"
-    if not getattr(body, field):
-        raise BadInputError(f"`{field}` is empty; send at least one.")
+    if not body.images and not body.queries:
+        raise BadInputError(f"`{'images' if body.queries is None else 'queries'}` is empty; send at least one.")
     embedded = await _embed(body.images or [], body.queries or [], ("images", "queries"), body, engine, settings)
 
     def content() -> dict[str, Any]:
         matrices = embedded.images(body) or embedded.texts(body)
         return {"embeddings": _stored(matrices, body)}
 
-    return await respond(content, media_type, body.encoding_format, embedded.headers, n_inputs=len(embedded.embeddings))
+    threads = engine.answer_threads(len(embedded.embeddings))
+    return await respond(content, media_type, body.encoding_format, embedded.headers, threads=threads)
 
 
 async def _scores(body: EndpointRequest, media_type: MediaType, engine: Engine, settings: Settings) -> Response:
@@ -148,7 +150,8 @@ async def _scores(body: EndpointRequest, media_type: MediaType, engine: Engine, 
         scores: Any = maxsim_matrix(texts, images) if images else []
         return {"image": _stored(images, body), "text": _stored(texts, body), "scores": scores}
 
-    return await respond(content, media_type, body.encoding_format, embedded.headers, n_inputs=len(embedded.embeddings))
+    threads = engine.answer_threads(len(embedded.embeddings))
+    return await respond(content, media_type, body.encoding_format, embedded.headers, threads=threads)
 
 
 async def _embed(
@@ -199,7 +202,8 @@ async def _image_features(
         features = [_features(embedding, body) for embedding in embeddings]
         return features[0] if isinstance(body.image_data, str) else features
 
-    return await respond(content, media_type, body.encoding_format, report(embeddings), n_inputs=len(inputs))
+    threads = engine.answer_threads(len(inputs))
+    return await respond(content, media_type, body.encoding_format, report(embeddings), threads=threads)
 
 
 def _image_inputs(

@@ -17,7 +17,7 @@ from app.api.route import EngineDep, SettingsDep, api_router
 from app.api.schemas.text import RerankRequest, RerankResponse
 from app.core.maxsim import maxsim_matrix
 from app.core.types import Embedding, FloatArray, Modality, Output, Role, TextInput
-from app.engine.engine import Engine
+from app.engine.model_runner import ModelRunner
 
 router = api_router("text")
 
@@ -33,6 +33,8 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     check_texts([body.query], settings)
     check_texts(body.candidates, settings)
     name = engine.pick(body.model, (Modality.TEXT, Output.MULTI_VECTOR), prefer=LATE_INTERACTION_FAMILY)
+    if not body.candidates:
+        return await json_response(lambda: {"scores": []}, report([]), at_once=True)
     query = TextInput(body.query, Role.QUERY, MULTI_VECTOR, "query")
     candidates = [
         TextInput(text, Role.DOCUMENT, MULTI_VECTOR, f"candidates[{i}]") for i, text in enumerate(body.candidates)
@@ -40,7 +42,10 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
     rows: FloatArray | None = None
     scores: list[FloatArray] = []
     read: list[Embedding] = []
-    async with aclosing(one_ahead(_encoded(engine, name, [query, *candidates] if candidates else []))) as groups:
+    async with (
+        engine.use(name) as model,
+        aclosing(one_ahead(_encoded(model, [query, *candidates]))) as groups,
+    ):
         async for inputs, embeddings in groups:
             if not body.truncate:
                 check_whole(inputs, embeddings)
@@ -51,15 +56,15 @@ async def rerank(body: RerankRequest, engine: EngineDep, settings: SettingsDep) 
                 rows, *matrices = matrices
             scores.append(await made(partial(_scores, rows, matrices, normalize=body.normalize)))
     cut = ["query" if index == 0 else index - 1 for index in truncated_indices(read)]
-    return await json_response(lambda: {"scores": np.concatenate([*scores, []])}, report(read, cut), at_once=True)
+    return await json_response(lambda: {"scores": np.concatenate(scores)}, report(read, cut), at_once=True)
 
 
 async def _encoded(
-    engine: Engine, name: str, inputs: Sequence[TextInput]
+    model: ModelRunner, inputs: Sequence[TextInput]
 ) -> AsyncGenerator[tuple[Sequence[TextInput], list[Embedding]], None]:
     """Group by group, in order."""
     for group in _groups(inputs):
-        yield group, await engine.encode(name, group, interactive=True)
+        yield group, await model.encode(group, interactive=True)
 
 
 def _groups(inputs: Sequence[TextInput]) -> Iterator[Sequence[TextInput]]:
@@ -70,8 +75,7 @@ def _groups(inputs: Sequence[TextInput]) -> Iterator[Sequence[TextInput]]:
         if n_chars > GROUP_CHARS and index > start:
             yield inputs[start:index]
             start, n_chars = index, len(item.text)
-    if inputs:
-        yield inputs[start:]
+    yield inputs[start:]
 
 
 def _scores(query: FloatArray, documents: Sequence[FloatArray], *, normalize: bool) -> FloatArray:

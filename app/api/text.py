@@ -60,9 +60,13 @@ async def vectorize_batch(
     def content() -> dict[str, Any]:
         return {"vectors": body.items.keyed([_vector(embedding, body) for embedding in embeddings])}
 
-    n_inputs = len(embeddings)
     return await respond(
-        content, media_type, body.encoding_format, _report(embeddings), at_once=n_inputs == 1, n_inputs=n_inputs
+        content,
+        media_type,
+        body.encoding_format,
+        _report(embeddings),
+        at_once=len(embeddings) == 1,
+        threads=engine.answer_threads(len(embeddings)),
     )
 
 
@@ -98,7 +102,8 @@ async def vectorize_batch_hybrid(
     def content() -> dict[str, Any]:
         return {"hybrid_vectors": body.items.keyed([_hybrid_vector(embedding, body) for embedding in embeddings])}
 
-    return await respond(content, media_type, body.encoding_format, _report(embeddings), n_inputs=len(embeddings))
+    threads = engine.answer_threads(len(embeddings))
+    return await respond(content, media_type, body.encoding_format, _report(embeddings), threads=threads)
 
 
 async def _dense(

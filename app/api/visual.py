@@ -63,7 +63,8 @@ async def embed_queries(
         return {"embeddings": [rows(required(embedding.multi_vector), body) for embedding in embeddings]}
 
     headers = report(embeddings, truncated_indices(embeddings))
-    return await respond(content, media_type, body.encoding_format, headers, n_inputs=len(inputs))
+    threads = engine.answer_threads(len(inputs))
+    return await respond(content, media_type, body.encoding_format, headers, threads=threads)
 
 
 @router.post("/embed/images", summary="Embed pages", response_model=ImageEmbeddings, responses=EMBEDDINGS)
@@ -89,7 +90,8 @@ async def embed_images(
         pages = zip(embeddings, places, strict=True)
         return {"embeddings": [_image_embedding(embedding, options) | place for embedding, place in pages]}
 
-    return await respond(content, media_type, options.encoding_format, report(embeddings), n_inputs=len(embeddings))
+    threads = engine.answer_threads(len(embeddings))
+    return await respond(content, media_type, options.encoding_format, report(embeddings), threads=threads)
 
 
 def _count_patches(model: EmbeddingModel, size: SentSize, limits: ImageLimits) -> dict[str, Any]:

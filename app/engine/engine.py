@@ -5,6 +5,7 @@ Every method only awaits, but for the 0.1 ms in which a short text is tokenized.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
 from app.core.errors import ModelNotFoundError, UnsupportedTaskError
@@ -15,7 +16,7 @@ from app.engine.daemon import in_daemon_thread
 from app.engine.lane import PrepareThreads
 from app.engine.loader import resolve_device
 from app.engine.metrics import EngineMetrics
-from app.engine.model_runner import ModelRunner, ModelUsage
+from app.engine.model_runner import MAX_QUERIES, ModelRunner, ModelUsage
 from app.engine.registry import ModelRegistry, ModelState, ModelStatus
 from app.families.base import EmbeddingModel
 
@@ -33,13 +34,16 @@ class Engine:
         *,
         device: str = "auto",
         default_text: str | None = None,
+        bulk_answers: Executor | None = None,
     ) -> None:
+        """`bulk_answers`: threads for `answer_threads`."""
         self._registry = registry
         self._threads = threads
         self._metrics = metrics
         self._device = device
         self._device_found: asyncio.Future[str] | None = None
         self._default_text = default_text
+        self._bulk_answers = bulk_answers
 
     async def device(self) -> str:
         """The device that models load on unless the models file says otherwise: `cpu`, `cuda:0`, ..."""
@@ -91,12 +95,19 @@ class Engine:
         If one item is bad the call raises its error and the others are dropped. Cancelling the awaiting task
         drops what has not been computed yet. Raises `BadInputError`, `TooLargeError`, `UnavailableError`.
         """
-        async with self._use(name) as runner:
+        async with self.use(name) as runner:
             return await runner.encode(items, interactive=interactive)
+
+    def answer_threads(self, n_inputs: int) -> Executor | None:
+        """Where to make the answer of so many inputs; None: in asyncio's own threads.
+
+        A search's answer would wait behind those of an ingest, which take seconds if they are pooled.
+        """
+        return self._bulk_answers if n_inputs > MAX_QUERIES else None
 
     async def model(self, name: str) -> EmbeddingModel:
         """The loaded model, for its `info` and `patch_grid`."""
-        async with self._use(name) as runner:
+        async with self.use(name) as runner:
             return runner.model
 
     async def load(self, name: str) -> ModelStatus:
@@ -128,7 +139,11 @@ class Engine:
         self._threads.close()
 
     @asynccontextmanager
-    async def _use(self, name: str) -> AsyncIterator[ModelRunner]:
+    async def use(self, name: str) -> AsyncIterator[ModelRunner]:
+        """The model, loaded, for several calls of `encode` that have to be answered by the same weights.
+
+        Raises as `encode` does.
+        """
         with self._metrics.counting_errors(name):
             async with self._registry.use(name) as runner:
                 note_model(name)

@@ -21,17 +21,20 @@ from app.families.base import EmbeddingModel, Prepared
 
 
 class PrepareThreads:
-    """The threads that tokenize, decode and resize, for all models; queries have one that no page can occupy."""
+    """The threads that tokenize, decode and resize, for all models; queries have one that no page can occupy, and
+    interactive requests one that no ingest can.
+    """
 
     def __init__(self, n_threads: int | None = None) -> None:
         """None: half of the cores, and two at least; the others are the models'."""
         n_threads = n_threads or max(2, n_processors() // 2)
         self.queries = ThreadPoolExecutor(1, thread_name_prefix="prepare-query")
+        self.interactive = ThreadPoolExecutor(1, thread_name_prefix="prepare-interactive")
         self.bulk = ThreadPoolExecutor(n_threads, thread_name_prefix="prepare")
 
     def close(self) -> None:
         """Drop what has not begun."""
-        for threads in (self.queries, self.bulk):
+        for threads in (self.queries, self.interactive, self.bulk):
             threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -47,12 +50,15 @@ class Lane:
         metrics: LaneMetrics,
         n_workers: int = 1,
         urgent: bool = False,
+        interactive_threads: Executor | None = None,
     ) -> None:
+        """`interactive_threads` prepare inputs of interactive requests; None: the same as all others."""
         self._batcher = Batcher(limits)
         self._workers = [
             ModelWorker(f"{name}-{number}", model, self._batcher, metrics, urgent=urgent) for number in range(n_workers)
         ]
-        self._threads = threads
+        self._threads = {False: threads, True: interactive_threads or threads}
+        """By whether they are for interactive requests."""
         self._metrics = metrics
         for worker in self._workers:
             worker.start()
@@ -77,7 +83,7 @@ class Lane:
             if at_once:
                 self._prepare(job, prepare)
             else:
-                self._threads.submit(job.context.run, self._prepare, job, prepare).add_done_callback(
+                self._threads[interactive].submit(job.context.run, self._prepare, job, prepare).add_done_callback(
                     partial(_fail_with_preparing, job)
                 )
             embeddings = await asyncio.wrap_future(job.embeddings)

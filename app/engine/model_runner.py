@@ -83,7 +83,7 @@ class _Request:
         self._lock = threading.Lock()
 
     def check_rows(self, prepared: Sequence[Prepared]) -> Sequence[Prepared]:
-        """The same. Raises `TooLargeError` if the request has more rows by now than its answer may hold.
+        """The same. Raises `TooLargeError` if the request has more rows by now than may be computed for it.
 
         Called from the threads that prepare, so that nothing is computed in vain.
         """
@@ -91,8 +91,8 @@ class _Request:
             self._n_rows += sum(one.n_tokens for one in prepared if Output.MULTI_VECTOR in one.outputs)
             if self._n_rows > self._max_rows:
                 raise TooLargeError(
-                    f"These inputs have more than {self._max_rows} tokens or patches, and each gets a vector; send "
-                    "fewer at once."
+                    f"These inputs have more than {self._max_rows} tokens or patches, which are too many vectors at "
+                    "once; send several requests."
                 )
         return prepared
 
@@ -115,7 +115,15 @@ class ModelRunner:
         on_cuda = model.info.device.startswith("cuda")
         in_flight = BATCHES_IN_FLIGHT_CUDA if on_cuda else 1
         self._queries = Lane(f"{name}-queries", model, batch, threads.queries, queries, urgent=True)
-        self._bulk = Lane(f"{name}-bulk", model, batch, threads.bulk, bulk, n_workers=in_flight)
+        self._bulk = Lane(
+            f"{name}-bulk",
+            model,
+            batch,
+            threads.bulk,
+            bulk,
+            n_workers=in_flight,
+            interactive_threads=threads.interactive,
+        )
         self._interactive_image_slots = asyncio.Semaphore(PREPARED_IMAGES_INTERACTIVE)
         self._image_slots = asyncio.Semaphore(PREPARED_IMAGES_CUDA if on_cuda else PREPARED_IMAGES)
         self._n_items: Counter[tuple[Lane, bool]] = Counter()

@@ -66,7 +66,7 @@ async def test_every_option_may_stand_inside_inputs(client: httpx.AsyncClient) -
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        ({"inputs": {"images": [RED, "AAAA"]}}, "images[1]"),
+        ({"inputs": {"images": [RED, "AAAA"], "queries": []}, "image": [], "text": []}, "images[1]"),
         ({"image": [RED], "inputs": {"queries": ["red"]}}, "`images` or `queries` alone"),
         ({"text": ["red"], "inputs": {"images": [RED]}}, "`images` or `queries` alone"),
         ({"text": ["red"], "dimensions": DIM + 1}, f"between 1 and {DIM}"),

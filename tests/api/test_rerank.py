@@ -1,5 +1,7 @@
 """`/rerank` with `candidates`."""
 
+import asyncio
+from typing import Any
 from unittest import mock
 
 import httpx
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.api import rerank
+from app.core.types import Embedding
 from app.engine.model_runner import ModelRunner
 from tests.fakes import MAX_WORDS, SUFFIX, word_vector
 
@@ -70,6 +73,8 @@ async def test_groups_of_candidates_are_scored_as_all_at_once(
         grouped = await client.post("/rerank", json=body)
     assert [len(call.args[1]) for call in encode.call_args_list] == [1, 1, 3, 1, 1]
     assert grouped.json() == whole.json()
+    # In float32, as the other scores are: of float64 there would be twice as many digits.
+    assert all(str(np.float32(score)) == str(score) for score in whole.json()["scores"])
     for header in ("x-truncated", "x-usage-tokens"):
         assert grouped.headers[header] == whole.headers[header]
 
@@ -82,3 +87,24 @@ async def test_an_error_in_a_later_group_names_its_candidate(
     answer = await client.post("/rerank", json=body)
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(f"candidates[1] is longer than the {MAX_WORDS + 2} tokens")
+
+
+async def test_one_model_scores_all_groups(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rerank, "GROUP_CHARS", 1)
+    runners: list[ModelRunner] = []
+    unloading: list[asyncio.Task[httpx.Response]] = []
+    encode = ModelRunner.encode
+
+    async def encode_and_unload(runner: ModelRunner, *args: Any, **kwargs: Any) -> list[Embedding]:
+        runners.append(runner)
+        if not unloading:
+            unloading.append(asyncio.create_task(client.post("/models/bge-m3/unload")))
+        await asyncio.sleep(0.05)
+        return await encode(runner, *args, **kwargs)
+
+    monkeypatch.setattr(ModelRunner, "encode", encode_and_unload)
+    answer = await client.post("/rerank", json={"query": "red", "candidates": ["red", "green", "blue"]})
+    assert answer.status_code == 200
+    assert (await unloading[0]).status_code == 200
+    assert len(runners) == 4
+    assert len(set(map(id, runners))) == 1

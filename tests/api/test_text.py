@@ -1,9 +1,16 @@
 """Section B: what clients of the text service send and get."""
 
+import threading
+
 import httpx
 import numpy as np
 import pytest
 
+from app.api import text as text_routes
+from app.api import vectors
+from app.api.schemas.options import VectorOptions
+from app.core.quantization import StoredVectors
+from app.core.types import FloatArray
 from tests.api.conftest import Serve
 from tests.fakes import DIM, MAX_WORDS
 
@@ -149,3 +156,20 @@ async def test_truncated_texts_are_listed(client: httpx.AsyncClient) -> None:
 async def test_an_empty_text_and_odd_characters_are_embedded(client: httpx.AsyncClient) -> None:
     for text in ("", " ", "\0", "\u202e\ufffe\U0010ffff", "e\u0301" * 100):
         await vector(client, text=text)
+
+
+@pytest.mark.parametrize(("n_items", "own"), [(1, False), (8, False), (9, True)])
+async def test_answers_of_many_texts_are_made_in_threads_of_their_own(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, n_items: int, own: bool
+) -> None:
+    """A search's answer need not wait behind them."""
+    made_in: list[str] = []
+
+    def dense(vector: FloatArray, options: VectorOptions) -> StoredVectors:
+        made_in.append(threading.current_thread().name)
+        return vectors.dense(vector, options)
+
+    monkeypatch.setattr(text_routes, "dense", dense)
+    answer = await client.post("/vectorize-batch", json={"items": ["red"] * n_items})
+    assert answer.status_code == 200
+    assert {name.startswith("bulk-answer") for name in made_in} == {own}
