@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from app import starter
-from app.core.errors import ModelLoadError
+from app.core.errors import BadInputError, ModelLoadError
 from app.core.types import ImageInput, TextInput
 from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import CATALOG, load_class
@@ -196,3 +196,9 @@ class TestRefusals:
         file.write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(ModelLoadError, match="LoRA"):
             load(family, folder, models_dir / layouts.published(family, models_dir))
+
+
+def test_an_option_of_another_family_is_refused(family: str, models_dir: Path) -> None:
+    model = load(family, models_dir / layouts.published(family, models_dir))
+    with pytest.raises(BadInputError, match="`image_size` is for DINOv3"):
+        model.prepare_image(ImageInput(b"", image_size=64), page(300, 200))
