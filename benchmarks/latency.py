@@ -106,6 +106,12 @@ def run(
             lambda part=part: pour(server, documents[part::INGEST_CONNECTIONS], phase, stop)  # type: ignore[misc]
             for part in range(INGEST_CONNECTIONS)
         ]
+    clock(phase, jobs, stop, seconds)
+    return phase
+
+
+def clock(phase: Phase, jobs: Sequence[Callable[[], None]], stop: threading.Event, seconds: float) -> None:
+    """Do all of these at once for some seconds."""
     threads = [threading.Thread(target=job) for job in jobs]
     started = time.perf_counter()
     for thread in threads:
@@ -117,7 +123,6 @@ def run(
     for thread in threads:
         thread.join()
     phase.n_ingested = n_ingested
-    return phase
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

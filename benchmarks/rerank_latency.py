@@ -5,13 +5,13 @@ python -m benchmarks.rerank_latency [--rounds 5]
 
 import argparse
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import orjson
 
 from benchmarks.checkpoints import bge_m3_checkpoint
-from benchmarks.latency import Phase, ask_health, connected, percentile, pour, timed
+from benchmarks.latency import Phase, ask_health, clock, connected, percentile, pour, timed
 from benchmarks.report import Report, median
 from benchmarks.servers import OursBgeM3
 from benchmarks.texts import Text, n_tokens, ragged_texts
@@ -56,26 +56,13 @@ def run(
     """Put the server under these loads for some seconds; `asked`, a path and a body, is asked for again and again."""
     phase = Phase()
     stop = threading.Event()
-    threads = [threading.Thread(target=ask_health, args=(server, phase, stop))]
+    jobs: list[Callable[[], None]] = [lambda: ask_health(server, phase, stop)]
     if asked:
-        threads.append(threading.Thread(target=_ask, args=(server, *asked, phase, stop)))
+        jobs.append(lambda: _ask(server, *asked, phase, stop))
     if ingest:
-        threads += [
-            threading.Thread(
-                target=pour, args=(server, documents[part::INGEST_CONNECTIONS], phase, stop, TEXTS_A_REQUEST)
-            )
-            for part in range(INGEST_CONNECTIONS)
-        ]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    # As in `latency`: what is under way now ends after the clock.
-    phase.seconds, n_ingested = time.perf_counter() - started, phase.n_ingested
-    stop.set()
-    for thread in threads:
-        thread.join()
-    phase.n_ingested = n_ingested
+        parts = [documents[part::INGEST_CONNECTIONS] for part in range(INGEST_CONNECTIONS)]
+        jobs += [partial(pour, server, part, phase, stop, TEXTS_A_REQUEST) for part in parts]
+    clock(phase, jobs, stop, seconds)
     return phase
 
 
