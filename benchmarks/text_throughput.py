@@ -32,7 +32,8 @@ LESS_PRECISE: dict[str, tuple[type[Server], str]] = {
     "int8": (OursInt8, "onnxruntime-int8"),
     "bfloat16": (OursBfloat16, "openvino-bfloat16"),
 }
-"""Ours and the best peer by dtype, compared with each other alone. No int8 is faster on a CPU than ONNX Runtime's."""
+"""Ours and the best peer by dtype, compared with each other alone. ONNX Runtime's int8 is the fastest for one text
+(docs/decisions/0013-openvino.md)."""
 
 MANY = 64
 MIN_COSINE = 0.9999

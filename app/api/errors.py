@@ -149,8 +149,8 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-async def _memory_error(request: Request, _error: Exception) -> Response:
-    log.exception("out of memory")
+async def _memory_error(request: Request, error: Exception) -> Response:
+    log.error("out of memory", exc_info=error)
     return await _manyvec_error(request, OutOfMemoryError("This does not fit into memory now; ask for less at once."))
 
 

@@ -57,8 +57,8 @@ class Lane:
         self._workers = [
             ModelWorker(f"{name}-{number}", model, self._batcher, metrics, urgent=urgent) for number in range(n_workers)
         ]
-        self._threads = {False: threads, True: interactive_threads or threads}
-        """By whether they are for interactive requests."""
+        self._threads = threads
+        self._interactive_threads = interactive_threads or threads
         self._metrics = metrics
         for worker in self._workers:
             worker.start()
@@ -83,7 +83,8 @@ class Lane:
             if at_once:
                 self._prepare(job, prepare)
             else:
-                self._threads[interactive].submit(job.context.run, self._prepare, job, prepare).add_done_callback(
+                threads = self._interactive_threads if interactive else self._threads
+                threads.submit(job.context.run, self._prepare, job, prepare).add_done_callback(
                     partial(_fail_with_preparing, job)
                 )
             embeddings = await asyncio.wrap_future(job.embeddings)

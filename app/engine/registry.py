@@ -157,7 +157,7 @@ class ModelRegistry:
         """
         slot = self._slot(name)
         del self._slots[name]
-        self._removed.append(slot)
+        self._removed = [*(other for other in self._removed if other.leaving), slot]
         await self._left(slot)
 
     async def close(self, wait_s: float = 10.0) -> None:
@@ -173,8 +173,7 @@ class ModelRegistry:
 
     @property
     def _all_slots(self) -> list[Slot]:
-        """With those that are removed and still hold memory."""
-        self._removed = [slot for slot in self._removed if slot.leaving]
+        """With those that are removed, which may still hold memory."""
         return [*self._slots.values(), *self._removed]
 
     def _slot(self, name: str) -> Slot:

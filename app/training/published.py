@@ -153,7 +153,7 @@ def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> 
         # After its base, whose settings it takes over.
         if base := left.pop(config.base_model or "", None):
             enter(base)
-        by_name[config.name] = in_place_of(list(by_name.values()), config)
+        by_name[config.name] = computed_like(list(by_name.values()), config)
 
     for config in published:
         if left.pop(config.name, None):
@@ -161,7 +161,7 @@ def with_published(configs: list[ModelConfig], published: list[ModelConfig]) -> 
     return [by_name[name] for name in dict.fromkeys(config.name for config in (*configs, *published))]
 
 
-def in_place_of(others: Sequence[ModelConfig], config: ModelConfig) -> ModelConfig:
+def computed_like(others: Sequence[ModelConfig], config: ModelConfig) -> ModelConfig:
     """The fine-tuned model, computed as the one of its family whose name it takes, or else as its base.
 
     So an adapter shares the weights of its base, which only models with equal settings can. Of others with the same

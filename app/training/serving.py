@@ -8,7 +8,7 @@ from app.core.errors import ModelNotFoundError, UnavailableError
 from app.engine.config import ModelConfig
 from app.engine.engine import Engine
 from app.families.base import Checkpoint
-from app.training.published import in_place_of
+from app.training.published import computed_like
 
 ANSWER_S = 60.0
 """How long the event loop may take: longer than the requests that a model is taken from."""
@@ -40,7 +40,7 @@ class EngineServing:
         return [status.config for status in self._engine.models()]
 
     def put(self, config: ModelConfig) -> None:
-        served = in_place_of([*self._originals.values(), *self.configs()], config)
+        served = computed_like([*self._originals.values(), *self.configs()], config)
 
         async def put() -> None:
             self._engine.put(served)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.engine.config import ModelConfig
-from app.training.published import in_place_of, with_published
+from app.training.published import computed_like, with_published
 
 BASE = ModelConfig("e5", "e5", "org/e5", device="cuda:1", dtype="bfloat16", backend="torch")
 OTHER = ModelConfig("other", "e5", "org/other", dtype="int8")
@@ -30,7 +30,7 @@ def settings(config: ModelConfig) -> tuple[str | None, str | None, str]:
 def test_a_fine_tuned_model_is_computed_as_what_it_replaces_or_else_as_its_base(
     tuned: ModelConfig, like: ModelConfig | None
 ) -> None:
-    served = in_place_of([BASE, OTHER, PAGES], tuned)
+    served = computed_like([BASE, OTHER, PAGES], tuned)
     assert settings(served) == settings(like or tuned)
     assert replace(served, device=None, dtype=None, backend="auto") == tuned
 
