@@ -22,8 +22,8 @@ from app.families.base import Checkpoint, LoadOptions
 from app.families.e5 import E5Model
 from benchmarks.batches import batches_by_length
 from benchmarks.checkpoints import CACHE
-from benchmarks.peers import export_onnx
-from benchmarks.peers.engines import onnxruntime_budget, onnxruntime_int8
+from benchmarks.peers import export_onnx, export_openvino
+from benchmarks.peers.engines import onnxruntime_budget, onnxruntime_int8, openvino_int8, openvino_static_int8
 from benchmarks.report import Report
 from recipes.text.man_pages import held_out_pages
 
@@ -37,14 +37,18 @@ Encode = Callable[[Sequence[str]], Vectors]
 def main() -> None:
     """One row a way."""
     checkpoint, pages = mini_lm(), held_out_pages()
-    export_onnx.quantize(checkpoint)
     queries, documents = [page.query for page in pages], [page.document for page in pages]
+    export_onnx.quantize(checkpoint)
+    export_openvino.compress_weights(checkpoint)
+    export_openvino.quantize(checkpoint, documents[: export_openvino.CALIBRATION_TEXTS])
     ways: dict[str, Encode] = {
         "ours, float32": ours(checkpoint, "float32"),
         "ours, int8": ours(checkpoint, "int8"),
         "ours, bfloat16": ours(checkpoint, "bfloat16"),
         "ONNX Runtime, float32": onnxruntime_budget(checkpoint),
         "ONNX Runtime, dynamic int8": onnxruntime_int8(checkpoint),
+        "OpenVINO, dynamic int8": openvino_int8(checkpoint),
+        "OpenVINO, static int8": openvino_static_int8(checkpoint),
     }
     report = Report("dtype_quality", "int8 and bfloat16 beside float32")
     table = report.table(
