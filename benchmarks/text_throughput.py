@@ -68,7 +68,7 @@ class Plan:
     libraries: Sequence[str] = ("sentence-transformers", "onnxruntime", "openvino", "fastembed")
 
 
-GRID = Cell(1, 1, 24), Cell(8, 1, 48), Cell(MANY, 1, MANY), Cell(1, 32, 32), Cell(8, 32, 256)
+GRID = Cell(1, 1, 96), Cell(8, 1, 48), Cell(MANY, 1, MANY), Cell(1, 32, 32), Cell(8, 32, 256)
 QUICK = {"small": Plan((Cell(1, 1, 8), Cell(MANY, 1, MANY)))}
 USUAL = {
     "small": Plan(GRID),
