@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from app.core.errors import ModelLoadError
-from app.families.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LORA_WEIGHT
+from app.families.adapter_files import ADAPTER_CONFIG, LORA_WEIGHT
 from app.families.base import LoadOptions
 from app.families.files import read_json
-from app.families.pretrained import renamed
+from app.families.pretrained import read_adapter_weights, renamed
 from app.families.torch_model import torch_dtype
 
 DEFAULT_ALPHA = 8
@@ -67,10 +66,7 @@ def read_adapter(folder: Path, key_mapping: Mapping[str, str], options: LoadOpti
     Raises `ModelLoadError`.
     """
     settings = read_json(folder / ADAPTER_CONFIG)
-    try:
-        weights = load_file(folder / ADAPTER_WEIGHTS)
-    except Exception as error:
-        raise ModelLoadError(f"The adapter's {ADAPTER_WEIGHTS} is missing or broken.") from error
+    weights = read_adapter_weights(folder)
     parts = {
         (match["module"], match["part"]): weights[match[0]] for match in map(LORA_WEIGHT.fullmatch, weights) if match
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from app.core.errors import ModelLoadError
+from app.families.adapter_files import ADAPTER_WEIGHTS
 from app.families.base import Checkpoint, LoadOptions
 from app.families.torch_model import torch_dtype
 
@@ -79,7 +80,7 @@ def merge_adapter(module: Any, folder: Path, key_mapping: Mapping[str, str]) -> 
     """
     from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 
-    weights = {_renamed(name, key_mapping): weight for name, weight in _adapter_weights(folder).items()}
+    weights = {_renamed(name, key_mapping): weight for name, weight in read_adapter_weights(folder).items()}
     config = LoraConfig.from_pretrained(str(folder))
     if config.peft_type != "LORA":
         raise ModelLoadError(f"The adapter is of the type {config.peft_type}; only LoRA adapters can be loaded.")
@@ -138,18 +139,19 @@ def ids_of(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
+    """An adapter's weights by their names in its file. Raises `ModelLoadError`."""
+    try:
+        return load_file(folder / ADAPTER_WEIGHTS)
+    except Exception as error:
+        raise ModelLoadError(f"The adapter's {ADAPTER_WEIGHTS} is missing or broken.") from error
+
+
 def _from_pretrained(loaded_class: Any, folder: Path, **arguments: Any) -> Any:
     try:
         return loaded_class.from_pretrained(str(folder), local_files_only=True, **arguments)
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(UNREADABLE) from error
-
-
-def _adapter_weights(folder: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(folder / "adapter_model.safetensors")
-    except Exception as error:
-        raise ModelLoadError("The adapter's adapter_model.safetensors is missing or broken.") from error
 
 
 def _renamed(name: str, key_mapping: Mapping[str, str]) -> str:
