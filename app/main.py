@@ -103,6 +103,7 @@ def create_app(
     # Swagger UI from this server: the default page loads it from another host.
     app = FastAPIOffline(title="Manyvec", version=package.__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
+    app.state.preloaded = preloaded
     api.install(app, settings, collectors)
     return app
 

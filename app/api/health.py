@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app.api.encoding import to_json
-from app.api.route import EngineDep, SettingsDep, operation_id
+from app.api.route import EngineDep, operation_id
 from app.api.schemas.models import Health, Ready, Welcome
 from app.core.errors import ManyvecError
 from app.core.types import Modality, Output
@@ -56,11 +56,10 @@ async def health(engine: EngineDep) -> Response:
     response_model=Ready,
     responses={503: {"model": Ready, "description": "A model is stuck, or one of PRELOAD is still being loaded."}},
 )
-async def ready(engine: EngineDep, settings: SettingsDep) -> Response:
-    preloaded = {name.strip() for name in settings.preload.split(",")}
+async def ready(request: Request, engine: EngineDep) -> Response:
     states = {status.config.name: status.state for status in engine.models()}
-    wanted = states if "all" in preloaded else {name: state for name, state in states.items() if name in preloaded}
-    is_ready = ModelState.STUCK not in states.values() and ModelState.LOADING not in wanted.values()
+    awaited = [states.get(name) for name in request.app.state.preloaded]
+    is_ready = ModelState.STUCK not in states.values() and ModelState.LOADING not in awaited
     return _answer({"status": "ready" if is_ready else "not ready"}, is_ready)
 
 
