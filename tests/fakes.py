@@ -45,6 +45,7 @@ class FakeModel(EmbeddingModel):
     """Any family. The word `explode` is a bug in it, `memory` does not fit into it."""
 
     spec: ClassVar[FamilySpec] = CATALOG["colqwen2.5"]
+    memory_bytes: int = 1 << 20
 
     def __init__(self, spec: FamilySpec, before_encode: Callable[[], None] = lambda: None) -> None:
         self.family = spec
@@ -54,7 +55,6 @@ class FakeModel(EmbeddingModel):
             max_tokens=MAX_WORDS + 2,
             device="cpu",
             dtype="float32",
-            memory_bytes=1 << 20,
             patch_size=PATCH_PX,
             spatial_merge_size=1,
             image_token_id=7,

@@ -75,5 +75,5 @@ def _model_object(status: ModelStatus) -> ModelObject:
         device=loaded.device if loaded else None,
         dtype=loaded.dtype if loaded else None,
         backend=loaded.backend if loaded else None,
-        memory_bytes=loaded.memory_bytes if loaded else None,
+        memory_bytes=status.memory_bytes,
     )

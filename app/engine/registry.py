@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -43,7 +43,9 @@ class ModelStatus:
     config: ModelConfig
     state: ModelState
     info: ModelInfo | None = None
-    """None until it is loaded. Weights that several models share are counted with one of them."""
+    """None until it is loaded."""
+    memory_bytes: int | None = None
+    """As its model counts them; None until it is loaded."""
     error: str | None = None
     """Why the last load failed."""
 
@@ -100,7 +102,8 @@ class ModelRegistry:
         return ModelStatus(
             config=slot.config,
             state=self._state(slot),
-            info=replace(runner.model.info, memory_bytes=runner.model.memory_bytes) if runner else None,
+            info=runner.model.info if runner else None,
+            memory_bytes=runner.model.memory_bytes if runner else None,
             error=slot.error,
         )
 

@@ -92,8 +92,7 @@ class ModelInfo:
     """Longest input in tokens; what is longer is truncated."""
     device: str
     dtype: str
-    memory_bytes: int
-    """Bytes that its weights and buffers take on the device, with those of a base that it shares."""
+    """In which it computes."""
     backend: str = "torch"
     """What computes: `torch`, `onnxruntime` or `openvino`"""
     attention: str = "sdpa"
@@ -130,9 +129,11 @@ class EmbeddingModel(ABC):
     info: ModelInfo
 
     @property
+    @abstractmethod
     def memory_bytes(self) -> int:
-        """Bytes that it takes now, a base that several models share being counted with one of them. Of any thread."""
-        return self.info.memory_bytes
+        """Bytes that its weights and buffers take now on its device; those that several models share are counted with
+        one of them. Called from any thread.
+        """
 
     @classmethod
     @abstractmethod

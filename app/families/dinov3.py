@@ -49,7 +49,7 @@ class DinoV3Model(TorchModel):
         return cls(module, model_info(module, options, attention), preprocessing)
 
     def __init__(self, module: Any, info: ModelInfo, preprocessing: Preprocessing) -> None:
-        super().__init__(module, info)
+        super().__init__(module, info, memory_bytes(module))
         pack_linears(module)
         self._preprocessing = preprocessing
         self._patch_size: int = module.config.patch_size
@@ -114,7 +114,6 @@ def model_info(module: Any, options: LoadOptions, attention: str) -> ModelInfo:
         max_tokens=1 + config.num_register_tokens + (MAX_IMAGE_SIZE // config.patch_size) ** 2,
         device=options.device,
         dtype=options.dtype,
-        memory_bytes=memory_bytes(module),
         attention=attention,
         patch_size=config.patch_size,
     )

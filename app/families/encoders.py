@@ -29,6 +29,7 @@ class EncoderRunner(Protocol):
 
     backend: str
     attention: str
+    dtype: str
     padding: Padding
 
     @property

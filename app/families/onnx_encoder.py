@@ -35,6 +35,7 @@ class OnnxEncoder:
     padding = Padding.ATTENTION
 
     def __init__(self, encoder: Any, *, int8: bool = False) -> None:
+        self.dtype = "int8" if int8 else "float32"
         self._padding_id = padding_id(encoder.config)
         graph = graph_of(encoder, int8=int8)
         self.memory_bytes = sum(array.nbytes for array in graph.weights.values())

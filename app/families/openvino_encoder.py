@@ -44,6 +44,7 @@ class OpenVinoEncoder:
 
     def __init__(self, encoder: Any, *, bfloat16: bool = False) -> None:
         self._encoder = encoder
+        self.dtype = "bfloat16" if bfloat16 else "float32"
         # Left to itself, it takes bfloat16 where the processor has it.
         self._precision = "bf16" if bfloat16 else "f32"
         self._padding_id = padding_id(encoder.config)

@@ -17,12 +17,12 @@ from app.families.cuda_graphs import GraphedForward
 from app.families.fused import add_layer_norm
 from app.families.low_rank import Adapter, LowRank, joined, memory_of, with_adapter
 from app.families.token_positions import padding_id, token_positions
-from app.families.torch_model import memory_bytes, to_device
+from app.families.torch_model import dtype_name, memory_bytes, to_device
 from app.families.varlen_attention import Bounds, VarlenAttention
 
 PROJECTIONS = ("query", "key", "value")
 
-Attend = Callable[[Tensor], Tensor]
+AttendJoined = Callable[[Tensor], Tensor]
 """Query, key and value [n_tokens, 3, n_heads, head_dim] to [n_tokens, n_heads, head_dim], each text by itself."""
 
 
@@ -39,6 +39,7 @@ class PackedEncoder:
         """Without `attention` each text's is a call of its own, which costs little on a CPU."""
         self.memory_bytes = memory_bytes(encoder)
         self.attention = attention.name if attention else "sdpa"
+        self.dtype = dtype_name(encoder)
         for layer in encoder.encoder.layer:
             _join_projections(layer.attention.self)
         self._encoder = encoder
@@ -70,7 +71,7 @@ class PackedEncoder:
         runner._graphs = self._graphs and GraphedForward(str(self._encoder.device))
         return runner
 
-    def _forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def _forward(self, ids: Tensor, positions: Tensor, attend: AttendJoined) -> Tensor:
         """Of packed texts, [n_tokens] each, to [n_tokens, dim]."""
         hidden: Tensor = self._encoder.embeddings(input_ids=ids[None], position_ids=positions[None])[0]
         for layer in self._encoder.encoder.layer:
@@ -82,7 +83,7 @@ class PackedEncoder:
         assert self._attention is not None  # noqa: S101 - there are graphs only with one
         return self._forward(ids, positions, _in_one_call(self._attention, bounds))
 
-    def _layer(self, layer: Any, hidden: Tensor, attend: Attend) -> Tensor:
+    def _layer(self, layer: Any, hidden: Tensor, attend: AttendJoined) -> Tensor:
         attention = layer.attention
         parts = attention.self.query_key_value(hidden).view(len(hidden), 3, -1, self._head_dim)
         attended = attention.output.dense(attend(parts).reshape(hidden.shape))
@@ -90,7 +91,7 @@ class PackedEncoder:
         inner = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(hidden))
         return _add_and_norm(layer.output.dense(inner), hidden, layer.output.LayerNorm)
 
-    def _attend_with(self, lengths: Sequence[int], device: str) -> Attend:
+    def _attend_with(self, lengths: Sequence[int], device: str) -> AttendJoined:
         """Self-attention within texts of these lengths."""
         attention = self._attention
         if attention is None:
@@ -98,7 +99,7 @@ class PackedEncoder:
         return _in_one_call(attention, Bounds.of(lengths, device))
 
 
-def _in_one_call(attention: VarlenAttention, bounds: Bounds) -> Attend:
+def _in_one_call(attention: VarlenAttention, bounds: Bounds) -> AttendJoined:
     return lambda parts: attention(parts[:, 0], parts[:, 1], parts[:, 2], bounds)
 
 

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from app.families.base import Padding
 from app.families.low_rank import Adapter, memory_of, with_adapter
-from app.families.torch_model import memory_bytes, to_device
+from app.families.torch_model import dtype_name, memory_bytes, to_device
 
 
 class PaddedEncoder:
@@ -22,6 +22,7 @@ class PaddedEncoder:
 
     def __init__(self, encoder: Any) -> None:
         self.memory_bytes = memory_bytes(encoder)
+        self.dtype = dtype_name(encoder)
         self._encoder = encoder
 
     def __call__(self, texts: Sequence[Tensor]) -> list[Tensor]:

@@ -51,6 +51,7 @@ class QwenVisualModel(VisualModel):
         self,
         module: Any,
         info: ModelInfo,
+        own_bytes: int,
         tokenizer: Tokenizer,
         image_processor: Any,
         share: Share[SharedModule] | None = None,
@@ -58,7 +59,7 @@ class QwenVisualModel(VisualModel):
         image_processor = _capped(image_processor)
         if info.device.startswith("cuda"):
             info = _made_for_gpu(module, info, image_processor.size["longest_edge"] // image_processor.patch_size**2)
-        super().__init__(module, info, tokenizer, image_processor, share)
+        super().__init__(module, info, own_bytes, tokenizer, image_processor, share)
 
     @classmethod
     def simplify(cls, module: Any) -> None:

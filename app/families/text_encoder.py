@@ -46,10 +46,9 @@ class ServedEncoder:
         return self.share.weights.config
 
     @property
-    def memory_bytes(self) -> int:
-        """With those of the base."""
-        base = self.share.weights
-        return base.memory_bytes + (self.runner.memory_bytes if self.runner is not base.runner else 0)
+    def own_bytes(self) -> int:
+        """What it takes beside its base."""
+        return self.runner.memory_bytes if self.runner is not self.share.weights.runner else 0
 
 
 class TextEncoderModel(TorchModel):
@@ -58,20 +57,19 @@ class TextEncoderModel(TorchModel):
     def __init__(
         self, encoder: ServedEncoder, heads: nn.Module, options: LoadOptions, max_tokens: int, tokenizer: TextTokenizer
     ) -> None:
-        heads_bytes = memory_bytes(heads)
+        own_bytes = encoder.own_bytes + memory_bytes(heads)
         self._runner = encoder.runner
         pack_linears(heads)
         info = ModelInfo(
             dim=encoder.config.hidden_size,
             max_tokens=max_tokens,
             device=options.device,
-            dtype=options.dtype,
-            memory_bytes=encoder.memory_bytes + heads_bytes,
+            dtype=self._runner.dtype,
             backend=self._runner.backend,
             attention=self._runner.attention,
             padding=self._runner.padding,
         )
-        super().__init__(heads, info, encoder.share)
+        super().__init__(heads, info, own_bytes, encoder.share)
         self.tokenizer = tokenizer
 
     def close(self) -> None:

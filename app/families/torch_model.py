@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +36,14 @@ class TorchModel(EmbeddingModel):
     A family loads its module, calls `super().__init__` with it and implements `forward_batch`.
     """
 
-    def __init__(self, module: nn.Module, info: ModelInfo, share: Share[HasMemory] | None = None) -> None:
-        """`share` is of the weights that other models may use, too; `info.memory_bytes` counts them."""
+    def __init__(
+        self, module: nn.Module, info: ModelInfo, own_bytes: int, share: Share[HasMemory] | None = None
+    ) -> None:
+        """`share` is of the weights that other models may use, too, which `own_bytes` does not count."""
         self.module = module
         self.info = info
         self._share = share
-        self._own_bytes = info.memory_bytes - (share.weights.memory_bytes if share else 0)
+        self._own_bytes = own_bytes
 
     @property
     def memory_bytes(self) -> int:
@@ -100,6 +103,11 @@ def memory_bytes(module: nn.Module) -> int:
     """Bytes of the module's parameters and buffers; tied weights count once."""
     tensors = {tensor.data_ptr(): tensor for tensor in (*module.parameters(), *module.buffers())}
     return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def dtype_name(module: Any) -> str:
+    """`float32`, `bfloat16` or `float16`: that of a transformers' model's weights."""
+    return next(name for name, dtype in DTYPES.items() if dtype == module.dtype)
 
 
 def to_device(tensor: Tensor, device: str) -> Tensor:

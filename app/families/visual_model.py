@@ -86,11 +86,12 @@ class VisualModel(TorchModel):
         self,
         module: Any,
         info: ModelInfo,
+        own_bytes: int,
         tokenizer: Tokenizer,
         image_processor: Any,
         share: Share[SharedModule] | None = None,
     ) -> None:
-        super().__init__(module, info, share)
+        super().__init__(module, info, own_bytes, share)
         if image_processor.resample != Image.Resampling.BICUBIC:
             raise ModelLoadError("The checkpoint's image processor resizes with another filter than bicubic.")
         self._tokenizer = tokenizer
@@ -110,10 +111,9 @@ class VisualModel(TorchModel):
         share = options.bases.share(base_key(cls.spec.name, part, options), lambda: cls._read_packed(part, options))
         base = share.weights
         if part == checkpoint:
-            return cls._made(base.copy(), base.memory_bytes, checkpoint, options, share)
+            return cls._made(base.copy(), 0, checkpoint, options, share)
         adapter = read_adapter(checkpoint.path, cls.key_mapping, options)
-        n_bytes = base.memory_bytes + memory_of(adapter)
-        return cls._made(with_adapter(base.module, adapter), n_bytes, checkpoint, options, share)
+        return cls._made(with_adapter(base.module, adapter), memory_of(adapter), checkpoint, options, share)
 
     @classmethod
     def load_unpacked(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
@@ -140,19 +140,18 @@ class VisualModel(TorchModel):
     def _made(
         cls,
         module: Any,
-        n_bytes: int,
+        own_bytes: int,
         checkpoint: Checkpoint,
         options: LoadOptions,
         share: Share[SharedModule] | None = None,
     ) -> Self:
-        """The model around a module of its own, whose weights take `n_bytes`."""
+        """The model around a module of its own, whose weights take `own_bytes` beside those that are shared."""
         vision, text = module.config.vision_config, module.config.text_config
         info = ModelInfo(
             dim=module.custom_text_proj.out_features,
             max_tokens=min(MAX_TEXT_TOKENS, text.max_position_embeddings),
             device=options.device,
             dtype=options.dtype,
-            memory_bytes=n_bytes,
             attention=cls.attention(options),
             patch_size=vision.patch_size,
             spatial_merge_size=getattr(vision, "spatial_merge_size", None),
@@ -160,7 +159,7 @@ class VisualModel(TorchModel):
         )
         tokenizer = load_tokenizer(cls.tokenizer_class, checkpoint)
         image_processor = load_image_processor(cls.image_processor_class, checkpoint)
-        return cls(module, info, tokenizer, image_processor, share)
+        return cls(module, info, own_bytes, tokenizer, image_processor, share)
 
     @classmethod
     def simplify(cls, module: Any) -> None:

@@ -15,17 +15,18 @@ Encode = Callable[[list[str]], None]
 """Called with a batch's texts before it is answered; raises to make the batch fail."""
 
 
-def info(memory_bytes: int = 0) -> ModelInfo:
-    return ModelInfo(dim=1, max_tokens=512, device="cpu", dtype="float32", memory_bytes=memory_bytes)
+INFO = ModelInfo(dim=1, max_tokens=512, device="cpu", dtype="float32")
 
 
 class ScriptedModel(EmbeddingModel):
     """Embeds a text as its length; remembers the batches it was given."""
 
     spec: ClassVar[FamilySpec] = CATALOG["e5"]
+    memory_bytes: int = 0
 
     def __init__(self, script: Encode = lambda texts: None, memory_bytes: int = 0) -> None:
-        self.info = info(memory_bytes)
+        self.info = INFO
+        self.memory_bytes = memory_bytes
         self.batches: list[list[str]] = []
         self.closed = False
         self._script = script

@@ -22,7 +22,7 @@ from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, RunnerLimits
 from app.engine.registry import ModelRegistry, ModelState
 from app.families.base import Checkpoint
-from tests.unit.engine.scripted import ScriptedModel, info
+from tests.unit.engine.scripted import ScriptedModel
 
 METRICS = EngineMetrics()
 A, B, C = (ModelConfig(name, "e5", f"org/{name}") for name in "abc")
@@ -233,7 +233,7 @@ class OverABase(ScriptedLoader):
 
     def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
         runner = super().load(config, checkpoint, metrics)
-        self.models["b" if config == B else "a"].info = info(10 if config == B else 100)
+        self.models["b" if config == B else "a"].memory_bytes = 10 if config == B else 100
         return runner
 
 

@@ -94,7 +94,6 @@ def test_the_base_is_in_memory_and_is_counted_once(case: Case, tmp_path: Path) -
     bases = SharedBases()
     base = case.load(Checkpoint(case.folders.base), bases)
     alone = base.memory_bytes
-    assert alone == base.info.memory_bytes
     others = [case.folders.adapter, second_adapter(case.folders.adapter, tmp_path / "second")]
     models = [base, *(case.load(Checkpoint(folder, case.folders.base), bases) for folder in others)]
     assert len({tensor for model in models for tensor in weights_of(model)}) == len(weights_of(base))
@@ -102,7 +101,6 @@ def test_the_base_is_in_memory_and_is_counted_once(case: Case, tmp_path: Path) -
         added = (folder / "adapter_model.safetensors").stat().st_size
         # ONNX Runtime's narrow products are filled up to 16 columns, four times the rank here. Heads are not shared.
         assert model.memory_bytes < 4 * added + alone // 20
-        assert model.info.memory_bytes > alone
     assert abs(vectors(models[1]) - vectors(models[2])).max() > 0.01
 
 
@@ -192,8 +190,10 @@ def test_in_int8_an_adapter_is_merged(folders: AdapterFolders) -> None:
 def test_in_bfloat16_an_adapter_stays_near(folders: AdapterFolders, settings: dict[str, Any]) -> None:
     exact = vectors(Case("e5", LoadOptions(), folders).load(Checkpoint(folders.merged)))
     change_settings(folders.adapter, settings)
-    found = vectors(Case("e5", LoadOptions(dtype="bfloat16"), folders).load(folders.checkpoint))
-    assert (found * exact).sum(axis=1).min() > 0.999
+    model = Case("e5", LoadOptions(dtype="bfloat16"), folders).load(folders.checkpoint)
+    assert (vectors(model) * exact).sum(axis=1).min() > 0.999
+    # ONNX Runtime has none.
+    assert model.info.dtype == ("float32" if model.info.backend == "onnxruntime" else "bfloat16")
 
 
 @pytest.mark.parametrize("options", [LoadOptions(dtype="bfloat16"), LoadOptions(backend="torch")])
@@ -201,8 +201,9 @@ def test_only_equal_settings_share(folders: AdapterFolders, options: LoadOptions
     bases = SharedBases()
     base = Case("e5", LoadOptions(), folders).load(Checkpoint(folders.base), bases)
     other = Case("e5", options, folders).load(folders.checkpoint, bases)
-    assert base.memory_bytes == base.info.memory_bytes
-    assert other.memory_bytes == other.info.memory_bytes
+    alone = other.memory_bytes
+    base.close()
+    assert other.memory_bytes == alone
 
 
 def test_a_base_that_was_written_anew_is_another_one(folders: AdapterFolders) -> None:

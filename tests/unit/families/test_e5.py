@@ -34,11 +34,12 @@ def edit(file: Path, **fields: Any) -> None:
 
 
 def test_info_is_read_from_the_checkpoint(checkpoints: dict[str, Path]) -> None:
-    info = load(checkpoints["e5"], backend="onnxruntime").info
+    model = load(checkpoints["e5"], backend="onnxruntime")
+    info = model.info
     assert (info.dim, info.max_tokens, info.device, info.dtype) == (64, 512, "cpu", "float32")
     n_numbers = sum(tensor.numel() for tensor in load_file(checkpoints["e5"] / "model.safetensors").values())
     pooler = 64 * 64 + 64
-    assert info.memory_bytes == (n_numbers - pooler) * 4
+    assert model.memory_bytes == (n_numbers - pooler) * 4
     assert info.backend == "onnxruntime"
 
 

@@ -240,7 +240,7 @@ class Wrapped(TorchModel):
     """What the engine calls, around an encoder."""
 
     def __init__(self, run: EncoderRunner) -> None:
-        super().__init__(nn.Module(), ModelInfo(64, N_POSITIONS, "cpu", "float32", 0))
+        super().__init__(nn.Module(), ModelInfo(64, N_POSITIONS, "cpu", "float32"), 0)
         self.run = run
 
     @classmethod

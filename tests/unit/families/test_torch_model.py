@@ -25,7 +25,7 @@ from app.families.torch_model import (
 )
 from tests.devices import DEVICES
 
-INFO = ModelInfo(dim=2, max_tokens=8, device="cpu", dtype="float32", memory_bytes=0)
+INFO = ModelInfo(dim=2, max_tokens=8, device="cpu", dtype="float32")
 ONE = Prepared(inputs={}, n_tokens=1)
 
 
@@ -35,7 +35,7 @@ class Scripted(TorchModel):
     spec = CATALOG["e5"]
 
     def __init__(self, compute: Callable[[], torch.Tensor]) -> None:
-        super().__init__(nn.Identity(), INFO)
+        super().__init__(nn.Identity(), INFO, 0)
         self.compute = compute
 
     @classmethod

@@ -85,7 +85,7 @@ class TestLayouts:
         merged = load(family, models_dir / layouts.merged(family, models_dir))
         np.testing.assert_allclose(rows(adapted), rows(merged), atol=MAX_DIFFERENCE)
         assert abs(rows(adapted) - rows(load(family, base))).max() > 0.01
-        assert merged.info.memory_bytes < adapted.info.memory_bytes < 1.1 * merged.info.memory_bytes
+        assert merged.memory_bytes < adapted.memory_bytes < 1.1 * merged.memory_bytes
 
     def test_an_adapter_without_a_tokenizer_takes_that_of_its_base(
         self, family: str, models_dir: Path, tmp_path: Path
