@@ -88,6 +88,8 @@ class ModelRegistry:
         self._uses = itertools.count(1)
         # One model comes into memory at a time, so that the budget holds.
         self._entrance = asyncio.Lock()
+        self._growth: asyncio.Task[None] | None = None
+        """What makes room for a loaded model that has grown."""
 
     def configs(self) -> list[ModelConfig]:
         return [slot.config for slot in self._slots.values()]
@@ -123,6 +125,8 @@ class ModelRegistry:
             runner = await self._loaded(slot, stay, self._load_wait_s)
             slot.last_used = next(self._uses)
             yield runner
+        if self._growth is None and not self._fits(0):
+            self._growth = asyncio.create_task(self._after_growth(slot), name=f"room-for-{name}")
 
     def begin(self, name: str) -> None:
         """Begin to load the model unless it is loaded or being loaded."""
@@ -165,6 +169,8 @@ class ModelRegistry:
 
     async def close(self, wait_s: float = 10.0) -> None:
         """Finish what was accepted and free every model; what takes longer than `wait_s` is abandoned."""
+        if self._growth:
+            self._growth.cancel()
         for slot in self._all_slots:
             if slot.stay and slot.stay.loading:
                 slot.stay.loading.cancel()
@@ -238,19 +244,33 @@ class ModelRegistry:
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
             # The estimate may have been too low.
-            try:
-                await self._make_room(slot, 0)
-            except UnavailableError as error:
-                log.warning("the memory budget is exceeded for now: %s", error)
+            await self._keep_budget(slot)
             return stay.runner
+
+    async def _after_growth(self, slot: Slot) -> None:
+        """Models grow while they compute: OpenVINO lays weights out again for a second thread and for adapters."""
+        try:
+            async with self._entrance:
+                await self._keep_budget(slot)
+        finally:
+            self._growth = None
+
+    async def _keep_budget(self, slot: Slot) -> None:
+        """Evict others if this model takes more than was thought."""
+        try:
+            await self._make_room(slot, 0)
+        except UnavailableError as error:
+            log.warning("the memory budget is exceeded for now: %s", error)
+
+    def _fits(self, n_bytes: int) -> bool:
+        """True if so much more is within the budget."""
+        return self._budget is None or sum(slot.memory_bytes for slot in self._all_slots) + n_bytes <= self._budget
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
         """Until `n_bytes` more fit into the budget, wait for models that leave anyway, and evict the models that were
         used least recently.
         """
-        if self._budget is None:
-            return
-        if n_bytes > self._budget:
+        if self._budget is not None and n_bytes > self._budget:
             raise ModelLoadError(
                 f"The model {newcomer.config.name} takes about {n_bytes >> 20} MB, more than MEMORY_BUDGET_MB allows."
             )
@@ -258,7 +278,7 @@ class ModelRegistry:
         others = [slot for slot in self._slots.values() if slot.runners and slot is not newcomer]
         going = (newcomer, *self._removed)
         for slot in (*going, *sorted(others, key=lambda slot: slot.last_used)):
-            if sum(slot.memory_bytes for slot in self._all_slots) + n_bytes <= self._budget:
+            if self._fits(n_bytes):
                 return
             if slot not in going:
                 log.info("evicting %s", slot.config.name)

@@ -208,6 +208,20 @@ async def test_a_model_that_took_more_than_was_thought_answers_though_no_other_c
     await registry.close()
 
 
+async def test_a_model_that_grows_while_it_computes_makes_others_leave(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=300)
+    await touch(registry, "a", "b", "c", "a")
+    loader.models["a"].memory_bytes = 200
+    await touch(registry, "a")
+    await until(lambda: states(registry) == {"a": "ready", "b": "unloaded", "c": "ready"})
+    # Alone it may exceed the budget: nobody else could leave for it.
+    loader.models["a"].memory_bytes = 400
+    await touch(registry, "a")
+    await until(lambda: states(registry) == {"a": "ready", "b": "unloaded", "c": "unloaded"})
+    await touch(registry, "a")
+    await registry.close()
+
+
 async def test_the_least_recently_used_model_makes_room(loader: ScriptedLoader) -> None:
     registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=250)
     await touch(registry, "a", "b", "a", "c")
