@@ -1,7 +1,7 @@
 """Weights that several models use, in memory once: a base, for its own model and for LoRA adapters over it."""
 
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 Weights = TypeVar("Weights", bound="HasMemory", covariant=True)
@@ -63,12 +63,13 @@ class _Base(Generic[Weights]):
 
     def share(self) -> Share[Weights]:
         share = Share(self)
-        self._shares = [*self._living(), weakref.ref(share)]
+        # Read from any thread, so the list itself is never changed.
+        self._shares = [weakref.ref(one) for one in (*self._living(), share)]
         return share
 
     def oldest(self) -> Share[Weights] | None:
-        return next((share for ref in self._living() if (share := ref())), None)
+        """Within a memory budget every share asks after each request: it looks no further than the first that lives."""
+        return next(self._living(), None)
 
-    def _living(self) -> list["weakref.ref[Share[Weights]]"]:
-        """Read from any thread, so the list itself is never changed."""
-        return [ref for ref in self._shares if (share := ref()) and share._base is self]
+    def _living(self) -> Iterator[Share[Weights]]:
+        return (share for ref in self._shares if (share := ref()) and share._base is self)

@@ -107,7 +107,7 @@ def memory_bytes(module: nn.Module) -> int:
 
 def dtype_name(module: Any) -> str:
     """`float32`, `bfloat16` or `float16`: that of a transformers' model's weights."""
-    return next(name for name, dtype in DTYPES.items() if dtype == module.dtype)
+    return str(module.dtype).removeprefix("torch.")
 
 
 def to_device(tensor: Tensor, device: str) -> Tensor:

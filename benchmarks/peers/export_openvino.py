@@ -8,7 +8,7 @@ what `export_onnx` writes.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def quantize(checkpoint: Path, texts: Sequence[str]) -> Path:
     )
 
 
-def _written(checkpoint: Path, name: str, change: Any) -> Path:
+def _written(checkpoint: Path, name: str, change: Callable[[Any], Any]) -> Path:
     file = checkpoint / "openvino" / name
     if not file.exists():
         core = openvino_core()
