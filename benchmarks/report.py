@@ -82,7 +82,7 @@ class Report:
         return table
 
     def show(self, table: Table) -> None:
-        """Print a table that is complete and write what there is by now, in case the rest is never measured."""
+        """Print a table as it is by now and write what there is, in case the rest is never measured."""
         print(f"\n{table}", flush=True)
         self._shown.append(table)
         self._write()

@@ -150,7 +150,7 @@ def measure_cells(
         report.raw[f"{ours} {cell.connections}x{cell.request_size}"] = seconds
         rates = {name: n_tokens(texts[: cell.n_texts]) / median(rounds) for name, rounds in seconds.items()}
         add_row(table, cell, ours, rates)
-        print(table, flush=True)
+        report.show(table)
 
 
 def warm_up(texts: Sequence[Text], servers: Sequence[Server], libraries: Sequence[Engine]) -> None:

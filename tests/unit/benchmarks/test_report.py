@@ -38,3 +38,18 @@ def test_report_writes_its_tables_and_the_machine(tmp_path: Path, capsys: pytest
     assert content["tables"] == [{"title": "First", "note": "in ms", "rows": [{"way": "ours", "ms": 1.5}]}]
     assert content["machine"]["cores"] >= 1
     assert "### First" in capsys.readouterr().out
+
+
+def test_what_is_shown_stays_though_the_rest_is_never_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report("trial", "A trial", folder=tmp_path)
+    table = report.table("First")
+    for n in (1, 2):
+        table.row(round=n)
+        report.show(table)
+    (written,) = json.loads((tmp_path / "trial.json").read_text())["tables"]
+    assert written["rows"] == [{"round": 1}, {"round": 2}]
+    assert "### First" in capsys.readouterr().out
+    report.finish()
+    assert capsys.readouterr().out == ""
