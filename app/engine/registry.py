@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from app.core.errors import ManyvecError, ModelLoadError, ModelLoadingError, ModelNotFoundError, UnavailableError
+from app.core.errors import ManyvecError, ModelLoadingError, ModelNotFoundError
 from app.core.trace import timed_phase
 from app.engine.config import ModelConfig
 from app.engine.daemon import in_daemon_thread
+from app.engine.memory_budget import MemoryBudget
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner, ModelUsage
 from app.engine.slot import Slot, Stay
@@ -81,15 +82,11 @@ class ModelRegistry:
         self._removed: list[Slot] = []
         self._loader = loader
         self._metrics = metrics
-        self._budget = memory_budget_bytes
+        self._budget = MemoryBudget(memory_budget_bytes, self._all_slots, unload_wait_s)
         self._load_wait_s = load_wait_s
         self._stuck_after_s = stuck_after_s
         self._unload_wait_s = unload_wait_s
         self._uses = itertools.count(1)
-        # One model comes into memory at a time, so that the budget holds.
-        self._entrance = asyncio.Lock()
-        self._growth: asyncio.Task[None] | None = None
-        """What makes room for a loaded model that has grown."""
 
     def configs(self) -> list[ModelConfig]:
         return [slot.config for slot in self._slots.values()]
@@ -125,8 +122,7 @@ class ModelRegistry:
             runner = await self._loaded(slot, stay, self._load_wait_s)
             slot.last_used = next(self._uses)
             yield runner
-        if self._growth is None and not self._fits(0):
-            self._growth = asyncio.create_task(self._after_growth(slot), name=f"room-for-{name}")
+        self._budget.after_use(slot)
 
     def begin(self, name: str) -> None:
         """Begin to load the model unless it is loaded or being loaded."""
@@ -169,18 +165,16 @@ class ModelRegistry:
 
     async def close(self, wait_s: float = 10.0) -> None:
         """Finish what was accepted and free every model; what takes longer than `wait_s` is abandoned."""
-        if self._growth:
-            self._growth.cancel()
-        for slot in self._all_slots:
+        self._budget.close()
+        for slot in self._all_slots():
             if slot.stay and slot.stay.loading:
                 slot.stay.loading.cancel()
-        leaving = [task for slot in self._all_slots if (task := slot.leave())]
+        leaving = [task for slot in self._all_slots() if (task := slot.leave())]
         if leaving:
             _, late = await asyncio.wait(leaving, timeout=wait_s)
             if late:
                 log.error("%d models were still computing when the server ended", len(late))
 
-    @property
     def _all_slots(self) -> list[Slot]:
         """With those that are removed, which may still hold memory."""
         return [*self._slots.values(), *self._removed]
@@ -234,70 +228,16 @@ class ModelRegistry:
     async def _load(self, slot: Slot, stay: Stay) -> ModelRunner:
         config = slot.config
         checkpoint = await in_daemon_thread(lambda: self._loader.fetch(config))
-        async with self._entrance:
-            if self._budget is not None:
-                # Twice, as the base that it was to share may have had to leave.
-                for _ in range(2):
-                    n_bytes = await in_daemon_thread(lambda: self._loader.memory_needed(config, checkpoint))
-                    await self._make_room(slot, n_bytes)
+        async with self._budget.room_for(slot, lambda: self._loader.memory_needed(config, checkpoint)):
             stay.runner = await in_daemon_thread(lambda: self._loader.load(config, checkpoint, self._metrics))
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
-            # The estimate may have been too low.
-            await self._keep_budget(slot)
-            return stay.runner
-
-    async def _after_growth(self, slot: Slot) -> None:
-        """Models grow while they compute: OpenVINO lays weights out again for a second thread and for adapters."""
-        try:
-            async with self._entrance:
-                await self._keep_budget(slot)
-        finally:
-            self._growth = None
-
-    async def _keep_budget(self, slot: Slot) -> None:
-        """Evict others if this model takes more than was thought."""
-        try:
-            await self._make_room(slot, 0)
-        except UnavailableError as error:
-            log.warning("the memory budget is exceeded for now: %s", error)
-
-    def _fits(self, n_bytes: int) -> bool:
-        """True if so much more is within the budget."""
-        return self._budget is None or sum(slot.memory_bytes for slot in self._all_slots) + n_bytes <= self._budget
-
-    async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
-        """Until `n_bytes` more fit into the budget, wait for models that leave anyway, and evict the models that were
-        used least recently.
-        """
-        if self._budget is not None and n_bytes > self._budget:
-            raise ModelLoadError(
-                f"The model {newcomer.config.name} takes about {n_bytes >> 20} MB, more than MEMORY_BUDGET_MB allows."
-            )
-        # Also those that take nothing now: the weights they share are theirs once those before them are gone.
-        others = [slot for slot in self._slots.values() if slot.runners and slot is not newcomer]
-        going = (newcomer, *self._removed)
-        for slot in (*going, *sorted(others, key=lambda slot: slot.last_used)):
-            if self._fits(n_bytes):
-                return
-            if slot not in going:
-                log.info("evicting %s", slot.config.name)
-                slot.vacate()
-            await self._ended(slot, slot.being_freed)
+        return stay.runner
 
     async def _left(self, slot: Slot) -> None:
-        """Until the slot's present stay has ended. Raises `UnavailableError` as `_ended` does."""
+        """Until the slot's present stay has ended. Raises `UnavailableError` after `unload_wait_s`; it goes on."""
         task = slot.leave()
-        await self._ended(slot, [task] if task else [])
-
-    async def _ended(self, slot: Slot, stays: Sequence[asyncio.Task[None]]) -> None:
-        """Until these of the slot have ended. Raises `UnavailableError` after `unload_wait_s`; they go on."""
-        if not stays:
-            return
-        _, late = await asyncio.wait(stays, timeout=self._unload_wait_s)
-        if late:
-            raise UnavailableError(f"The model {slot.config.name} is still computing; it is freed when it is done.")
-        log.info("unloaded %s", slot.config.name)
+        await slot.ended([task] if task else [], self._unload_wait_s)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,12 +1,16 @@
 """The places of configured models, and how long each stays in memory. Used from one event loop."""
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from app.core.errors import UnavailableError
 from app.engine.config import ModelConfig
 from app.engine.daemon import in_daemon_thread
 from app.engine.model_runner import ModelRunner, ModelUsage
+
+log = logging.getLogger(__name__)
 
 
 class Stay:
@@ -90,6 +94,7 @@ class Slot:
     def vacate(self) -> None:
         """Let what is in memory end, but nothing that is about to come there."""
         if self.stay and self.stay.loading is None:
+            log.info("evicting %s", self.config.name)
             self.leave()
 
     def leave(self) -> "asyncio.Task[None] | None":
@@ -101,3 +106,12 @@ class Slot:
         self.leaving[stay] = task
         task.add_done_callback(lambda _: self.leaving.pop(stay))
         return task
+
+    async def ended(self, stays: "Sequence[asyncio.Task[None]]", wait_s: float) -> None:
+        """Until these that are leaving have ended. Raises `UnavailableError` after `wait_s`; they go on."""
+        if not stays:
+            return
+        _, late = await asyncio.wait(stays, timeout=wait_s)
+        if late:
+            raise UnavailableError(f"The model {self.config.name} is still computing; it is freed when it is done.")
+        log.info("unloaded %s", self.config.name)
