@@ -38,11 +38,11 @@ class MemoryBudget:
                 for _ in range(2):
                     await self._make_room(newcomer, await in_daemon_thread(memory_needed))
             yield
-            # The estimate may have been too low.
-            await self._keep(newcomer)
+        # The estimate may have been too low.
+        self.check(newcomer)
 
-    def after_use(self, slot: Slot) -> None:
-        """Begin to make room if the model has grown beyond the budget.
+    def check(self, slot: Slot) -> None:
+        """Begin to make room if this model has grown beyond the budget.
 
         Models grow while they compute: OpenVINO lays weights out again for a second thread and for adapters.
         """
@@ -50,23 +50,19 @@ class MemoryBudget:
             self._growth = asyncio.create_task(self._after_growth(slot), name=f"room-for-{slot.config.name}")
 
     def close(self) -> None:
-        """Make no more room."""
+        """Evict no more models."""
+        self._limit_bytes = None
         if self._growth:
             self._growth.cancel()
 
     async def _after_growth(self, slot: Slot) -> None:
         try:
             async with self._entrance:
-                await self._keep(slot)
-        finally:
-            self._growth = None
-
-    async def _keep(self, slot: Slot) -> None:
-        """Evict others if this model takes more than was thought."""
-        try:
-            await self._make_room(slot, 0)
+                await self._make_room(slot, 0)
         except UnavailableError as error:
             log.warning("the memory budget is exceeded for now: %s", error)
+        finally:
+            self._growth = None
 
     def _fits(self, n_bytes: int) -> bool:
         """True if so much more is within the budget."""
@@ -74,19 +70,40 @@ class MemoryBudget:
         return limit is None or sum(slot.memory_bytes for slot in self._slots()) + n_bytes <= limit
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
-        """Until `n_bytes` more fit, wait for models that leave anyway, then evict by the time of their last use."""
+        """Until `n_bytes` more fit, wait for models that leave anyway, then evict others one by one."""
         if self._limit_bytes is not None and n_bytes > self._limit_bytes:
             raise ModelLoadError(
                 f"The model {newcomer.config.name} takes about {n_bytes >> 20} MB, more than MEMORY_BUDGET_MB allows."
             )
+        late: set[asyncio.Task[None]] = set()
+        """What was waited for in vain: a model that hangs must not keep the others from making room."""
+        while not self._fits(n_bytes):
+            leaving = {task for slot in self._slots() for task in slot.being_freed} - late
+            if leaving:
+                first = asyncio.FIRST_COMPLETED
+                ended, going_on = await asyncio.wait(leaving, timeout=self._unload_wait_s, return_when=first)
+                late |= going_on if not ended else set()
+            elif not self._evict_one(newcomer, also_used=not late):
+                break
+        else:
+            return
+        still = sorted({slot.config.name for slot in self._slots() if late.intersection(slot.being_freed)})
+        if still:
+            raise UnavailableError(
+                f"There is no room in memory for {newcomer.config.name} while these still compute: {', '.join(still)}."
+            )
 
-        def turn(slot: Slot) -> tuple[bool, int]:
-            return slot is not newcomer and slot.stay is not None, slot.last_used
+    def _evict_one(self, newcomer: Slot, *, also_used: bool) -> bool:
+        """Let the model leave whose last use is the longest ago, of those that nobody uses if there are any.
 
-        # Also those that take nothing now: the weights they share are theirs once those before them are gone.
-        for slot in sorted(self._slots(), key=turn):
-            if self._fits(n_bytes):
-                return
-            if slot is not newcomer:
-                slot.vacate()
-            await slot.ended(slot.being_freed, self._unload_wait_s)
+        It may take nothing now: the weights that it shares are its own once those before it are gone. False: there is
+        none.
+        """
+        loaded = {slot: slot.stay for slot in self._slots() if slot.stay and slot.stay.loading is None}
+        others = [slot for slot, stay in loaded.items() if slot is not newcomer and (also_used or not stay.is_used)]
+        if not others:
+            return False
+        slot = min(others, key=lambda slot: (loaded[slot].is_used, slot.last_used))
+        log.info("evicting %s", slot.config.name)
+        slot.leave()
+        return True

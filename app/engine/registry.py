@@ -122,7 +122,7 @@ class ModelRegistry:
             runner = await self._loaded(slot, stay, self._load_wait_s)
             slot.last_used = next(self._uses)
             yield runner
-        self._budget.after_use(slot)
+        self._budget.check(slot)
 
     def begin(self, name: str) -> None:
         """Begin to load the model unless it is loaded or being loaded."""
@@ -142,7 +142,8 @@ class ModelRegistry:
         Raises `UnavailableError` if that takes longer than `unload_wait_s`; it goes on.
         """
         slot = self._slot(name)
-        await self._left(slot)
+        slot.leave()
+        await slot.left(self._unload_wait_s)
         return self.status(name)
 
     def put(self, config: ModelConfig) -> None:
@@ -161,15 +162,18 @@ class ModelRegistry:
         slot = self._slot(name)
         del self._slots[name]
         self._removed = [*(other for other in self._removed if other.leaving), slot]
-        await self._left(slot)
+        slot.leave()
+        await slot.left(self._unload_wait_s)
 
     async def close(self, wait_s: float = 10.0) -> None:
         """Finish what was accepted and free every model; what takes longer than `wait_s` is abandoned."""
         self._budget.close()
         for slot in self._all_slots():
-            if slot.stay and slot.stay.loading:
-                slot.stay.loading.cancel()
-        leaving = [task for slot in self._all_slots() if (task := slot.leave())]
+            for stay in slot.stays:
+                if stay.loading:
+                    stay.loading.cancel()
+            slot.leave()
+        leaving = [task for slot in self._all_slots() for task in slot.leaving.values()]
         if leaving:
             _, late = await asyncio.wait(leaving, timeout=wait_s)
             if late:
@@ -233,11 +237,6 @@ class ModelRegistry:
             slot.last_used = next(self._uses)
             log.info("loaded %s", config.name)
         return stay.runner
-
-    async def _left(self, slot: Slot) -> None:
-        """Until the slot's present stay has ended. Raises `UnavailableError` after `unload_wait_s`; it goes on."""
-        task = slot.leave()
-        await slot.ended([task] if task else [], self._unload_wait_s)
 
 
 def _reason(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.core.errors import UnavailableError
@@ -28,6 +28,10 @@ class Stay:
     @property
     def memory_bytes(self) -> int:
         return self.runner.model.memory_bytes if self.runner else 0
+
+    @property
+    def is_used(self) -> bool:
+        return self._n_users > 0
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -91,27 +95,25 @@ class Slot:
         """What waits for the end of those that are in memory and take no new requests."""
         return [task for stay, task in self.leaving.items() if stay.loading is None]
 
-    def vacate(self) -> None:
-        """Let what is in memory end, but nothing that is about to come there."""
-        if self.stay and self.stay.loading is None:
-            log.info("evicting %s", self.config.name)
-            self.leave()
-
-    def leave(self) -> "asyncio.Task[None] | None":
-        """Let the present stay end; None if there is none. Whoever waits for the task may stop waiting: it goes on."""
+    def leave(self) -> None:
+        """Let the present stay end, if there is one."""
         stay, self.stay = self.stay, None
-        if stay is None:
-            return next(iter(self.leaving.values()), None)
-        task = asyncio.create_task(stay.end(), name=f"unload-{self.config.name}")
-        self.leaving[stay] = task
-        task.add_done_callback(lambda _: self.leaving.pop(stay))
-        return task
+        if stay is not None:
+            self.leaving[stay] = asyncio.create_task(stay.end(), name=f"unload-{self.config.name}")
+            self.leaving[stay].add_done_callback(lambda task: self._ended(stay, task))
 
-    async def ended(self, stays: "Sequence[asyncio.Task[None]]", wait_s: float) -> None:
-        """Until these that are leaving have ended. Raises `UnavailableError` after `wait_s`; they go on."""
-        if not stays:
+    async def left(self, wait_s: float) -> None:
+        """Until those that take no new requests have ended. Raises `UnavailableError` after `wait_s`; they go on."""
+        if not self.leaving:
             return
-        _, late = await asyncio.wait(stays, timeout=wait_s)
+        _, late = await asyncio.wait(self.leaving.values(), timeout=wait_s)
         if late:
             raise UnavailableError(f"The model {self.config.name} is still computing; it is freed when it is done.")
-        log.info("unloaded %s", self.config.name)
+
+    def _ended(self, stay: Stay, task: "asyncio.Task[None]") -> None:
+        del self.leaving[stay]
+        error = None if task.cancelled() else task.exception()
+        if error:
+            log.error("cannot free %s", self.config.name, exc_info=error)
+        elif stay.runner:
+            log.info("unloaded %s", self.config.name)

@@ -57,9 +57,49 @@ async def test_a_model_that_leaves_anyway_is_waited_for_before_another_is_evicte
     async with registry.use("b"):
         unloading = asyncio.create_task(registry.unload("b"))
         loading = asyncio.create_task(touch(registry, "c"))
-        await until(lambda: states(registry) == {"a": "ready", "b": "unloading", "c": "loading"})
+        await asyncio.sleep(0.05)
+        assert states(registry) == {"a": "ready", "b": "unloading", "c": "loading"}
     await asyncio.gather(unloading, loading)
     assert states(registry) == {"a": "ready", "b": "unloaded", "c": "ready"}
+    await registry.close()
+
+
+async def test_a_model_that_does_not_leave_keeps_no_other_from_making_room(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=200, unload_wait_s=0.05)
+    await touch(registry, "b", "a")
+    async with registry.use("b"):
+        with pytest.raises(UnavailableError, match="still computing"):
+            await registry.unload("b")
+        await touch(registry, "c")
+        assert states(registry) == {"a": "unloaded", "b": "unloading", "c": "ready"}
+    await registry.close()
+
+
+async def test_a_model_that_is_used_leaves_after_those_that_are_not(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=200)
+    async with registry.use("a"):
+        await touch(registry, "b", "c")
+        assert states(registry) == {"a": "ready", "b": "unloaded", "c": "ready"}
+    await registry.close()
+
+
+async def test_where_all_are_used_one_alone_leaves(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B, C], loader, METRICS, memory_budget_bytes=200, unload_wait_s=0.05)
+    async with registry.use("a"), registry.use("b"):
+        with pytest.raises(UnavailableError, match="while these still compute: a"):
+            await touch(registry, "c")
+        assert states(registry)["b"] == "ready"
+    await touch(registry, "c")
+    await registry.close()
+
+
+async def test_nobody_waits_for_the_eviction_that_a_low_estimate_calls_for(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=200)
+    async with registry.use("a"):
+        loader.memory_bytes = 150
+        await asyncio.wait_for(touch(registry, "b"), timeout=5)
+        await until(lambda: states(registry) == {"a": "unloading", "b": "ready"})
+    await until(lambda: states(registry) == {"a": "unloaded", "b": "ready"})
     await registry.close()
 
 
@@ -133,7 +173,7 @@ async def test_a_removed_model_counts_until_it_has_left(loader: ScriptedLoader) 
     async with registry.use("a"):
         with pytest.raises(UnavailableError):
             await registry.remove("a")
-        with pytest.raises(UnavailableError, match="a is still computing"):
+        with pytest.raises(UnavailableError, match="while these still compute: a"):
             await touch(registry, "b")
         assert loader.n_loads == 1
     await touch(registry, "b")

@@ -193,6 +193,53 @@ async def test_closing_does_not_wait_for_a_download_that_hangs(loader: ScriptedL
     loader.may_load.set()
 
 
+async def test_closing_does_not_wait_for_a_download_of_a_model_that_was_unloaded_meanwhile(
+    loader: ScriptedLoader,
+) -> None:
+    registry = ModelRegistry([A], loader, METRICS, unload_wait_s=0.05)
+    loader.may_load.clear()
+    loading = asyncio.create_task(registry.load("a"))
+    await until(lambda: states(registry) == {"a": "loading"})
+    with pytest.raises(UnavailableError):
+        await registry.unload("a")
+    await asyncio.wait_for(registry.close(wait_s=10), timeout=5)
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    loader.may_load.set()
+
+
+async def test_unloading_waits_also_for_what_was_replaced_before(loader: ScriptedLoader) -> None:
+    registry = ModelRegistry([A], loader, METRICS)
+    async with registry.use("a"):
+        older = loader.models["a"]
+        registry.put(A)
+        await touch(registry, "a")
+        unloading = asyncio.create_task(registry.unload("a"))
+        await until(lambda: loader.models["a"].closed)
+        assert not unloading.done()
+    await unloading
+    assert older.closed
+    await registry.close()
+
+
+async def test_a_model_that_cannot_be_freed_is_logged(
+    loader: ScriptedLoader, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = ModelRegistry([A], loader, METRICS)
+    async with registry.use("a") as loaded:
+        pass
+
+    def fail(runner: ModelRunner) -> None:
+        raise OSError("the driver is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRunner, "close", fail)
+        assert (await registry.unload("a")).state == ModelState.UNLOADED
+    assert "cannot free a" in caplog.text
+    assert "the driver is gone" in caplog.text
+    loaded.close()
+
+
 async def test_closing_frees_every_model(loader: ScriptedLoader) -> None:
     registry = ModelRegistry([A, B], loader, METRICS)
     await touch(registry, "a", "b")
