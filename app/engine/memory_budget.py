@@ -70,7 +70,10 @@ class MemoryBudget:
         return limit is None or sum(slot.memory_bytes for slot in self._slots()) + n_bytes <= limit
 
     async def _make_room(self, newcomer: Slot, n_bytes: int) -> None:
-        """Until `n_bytes` more fit, wait for models that leave anyway, then evict others one by one."""
+        """Until `n_bytes` more fit, wait for models that leave anyway, then evict others one by one.
+
+        Raises what `room_for` does.
+        """
         if self._limit_bytes is not None and n_bytes > self._limit_bytes:
             raise ModelLoadError(
                 f"The model {newcomer.config.name} takes about {n_bytes >> 20} MB, more than MEMORY_BUDGET_MB allows."
@@ -82,15 +85,16 @@ class MemoryBudget:
             if leaving:
                 first = asyncio.FIRST_COMPLETED
                 ended, going_on = await asyncio.wait(leaving, timeout=self._unload_wait_s, return_when=first)
-                late |= going_on if not ended else set()
+                if not ended:
+                    late |= going_on
             elif not self._evict_one(newcomer, also_used=not late):
                 break
         else:
             return
-        still = sorted({slot.config.name for slot in self._slots() if late.intersection(slot.being_freed)})
-        if still:
+        computing = sorted({slot.config.name for slot in self._slots() if late.intersection(slot.being_freed)})
+        if computing:
             raise UnavailableError(
-                f"There is no room in memory for {newcomer.config.name} while these still compute: {', '.join(still)}."
+                f"There is no room in memory for {newcomer.config.name} while these still compute: {', '.join(computing)}."
             )
 
     def _evict_one(self, newcomer: Slot, *, also_used: bool) -> bool:
@@ -99,11 +103,14 @@ class MemoryBudget:
         It may take nothing now: the weights that it shares are its own once those before it are gone. False: there is
         none.
         """
-        loaded = {slot: slot.stay for slot in self._slots() if slot.stay and slot.stay.loading is None}
-        others = [slot for slot, stay in loaded.items() if slot is not newcomer and (also_used or not stay.is_used)]
-        if not others:
+        stays = {
+            slot: stay
+            for slot in self._slots()
+            if slot is not newcomer and (stay := slot.stay) and stay.loading is None and (also_used or not stay.is_used)
+        }
+        if not stays:
             return False
-        slot = min(others, key=lambda slot: (loaded[slot].is_used, slot.last_used))
+        slot = min(stays, key=lambda slot: (stays[slot].is_used, slot.last_used))
         log.info("evicting %s", slot.config.name)
         slot.leave()
         return True

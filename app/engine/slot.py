@@ -112,8 +112,9 @@ class Slot:
 
     def _ended(self, stay: Stay, task: "asyncio.Task[None]") -> None:
         del self.leaving[stay]
-        error = None if task.cancelled() else task.exception()
-        if error:
+        if task.cancelled():
+            return
+        if error := task.exception():
             log.error("cannot free %s", self.config.name, exc_info=error)
         elif stay.runner:
             log.info("unloaded %s", self.config.name)

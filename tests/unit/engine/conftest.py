@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.engine.lane import PrepareThreads
-from tests.unit.engine.scripted_models import ScriptedLoader
+from tests.unit.engine.scripted_loader import ScriptedLoader
 
 
 @pytest.fixture

@@ -5,27 +5,25 @@ import threading
 
 import pytest
 
-from app.core.errors import (
-    ModelLoadError,
-    UnavailableError,
-)
+from app.core.errors import ModelLoadError, UnavailableError
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
 from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner
 from app.engine.registry import ModelRegistry
 from app.families.base import Checkpoint
-from tests.unit.engine.scripted_models import METRICS, A, B, C, ScriptedLoader, states, touch, until
+from tests.unit.engine.scripted_loader import METRICS, A, B, C, ScriptedLoader, states, touch, until
 
 
 async def test_a_model_that_took_more_than_was_thought_answers_though_no_other_can_leave(
-    loader: ScriptedLoader,
+    loader: ScriptedLoader, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = ModelRegistry([A, B], loader, METRICS, memory_budget_bytes=200, unload_wait_s=0.01)
     await touch(registry, "a")
     async with registry.use("a"):
         loader.memory_bytes = 150
         await touch(registry, "b")
+        await until(lambda: "the memory budget is exceeded for now" in caplog.text)
     await registry.close()
 
 

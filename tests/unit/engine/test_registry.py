@@ -19,7 +19,7 @@ from app.engine.metrics import EngineMetrics
 from app.engine.model_runner import ModelRunner
 from app.engine.registry import ModelRegistry, ModelState
 from app.families.base import Checkpoint
-from tests.unit.engine.scripted_models import METRICS, A, B, ScriptedLoader, states, touch, until
+from tests.unit.engine.scripted_loader import METRICS, A, B, ScriptedLoader, states, touch, until
 
 
 async def test_a_model_is_loaded_on_first_use_and_once_for_all_who_wait(loader: ScriptedLoader) -> None:

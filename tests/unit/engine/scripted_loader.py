@@ -1,4 +1,4 @@
-"""Models that a registry loads as a test tells it to."""
+"""A loader that does what a test tells it to, and what tests do with a registry over it."""
 
 import asyncio
 import threading
