@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     memory_budget_mb: int | None = Field(
         None,
         ge=1,
-        description="Evict the least recently used models, those in use last, where all of them take more. None: never.",
+        description="Evict the least recently used models, those in use last, if all of them take more. None: never.",
     )
     load_wait_s: float = Field(
         120.0, ge=0, description="How long a request waits for its model to load before it gets 503."

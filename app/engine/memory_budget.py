@@ -91,10 +91,10 @@ class MemoryBudget:
                 break
         else:
             return
-        computing = sorted({slot.config.name for slot in self._slots() if late.intersection(slot.being_freed)})
-        if computing:
+        names = sorted({slot.config.name for slot in self._slots() if late.intersection(slot.being_freed)})
+        if names:
             raise UnavailableError(
-                f"There is no room in memory for {newcomer.config.name} while these still compute: {', '.join(computing)}."
+                f"There is no room in memory for {newcomer.config.name} while these still compute: {', '.join(names)}."
             )
 
     def _evict_one(self, newcomer: Slot, *, also_used: bool) -> bool:
