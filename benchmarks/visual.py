@@ -167,7 +167,7 @@ def _pixel_values(model: Any, image: Image.Image) -> Tensor:
     prepared = _prepare(model, image)
     if "pixel_values" in prepared.inputs:
         return prepared.inputs["pixel_values"]
-    return model.extra_inputs([prepared], prepared.inputs["input_ids"][None])["pixel_values"]
+    return model.pixel_values([prepared])
 
 
 def _waiting_mb(prepared: Prepared) -> float:

@@ -14,7 +14,7 @@ from app.core.types import NO_LIMITS, ImageLimits
 from app.families.base import LoadOptions, Prepared
 from app.families.catalog import CATALOG
 from app.families.torch_model import cat_to_device, torch_dtype
-from app.families.visual_model import PROJECTION_DIM, VisualModel
+from app.families.visual_model import PROJECTION_DIM, VisualModel, padding_mask
 
 KEY_MAPPING = {
     r"^model\.model\.": "",
@@ -71,13 +71,20 @@ class ColPaliModel(VisualModel):
     def layout(self, pixels: Tensor) -> Tensor:
         return pixels.contiguous()
 
-    def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
-        # All zeros: every token sees every other, as in training. Without them transformers decides by whether
-        # there is padding, and one query would give other vectors alone than in a batch.
-        inputs = {"token_type_ids": torch.zeros_like(input_ids)}
-        if "pixels" in batch[0].inputs:
-            pixels = cat_to_device([item.inputs["pixels"] for item in batch], self.info.device)
-            pixels = pixels.view(len(batch), 3, *pixels.shape[1:])
-            values = self._normalization(pixels.flatten(2)).view(pixels.shape)
-            inputs["pixel_values"] = values.to(torch_dtype(self.info.dtype))
-        return inputs
+    def pixel_values(self, batch: Sequence[Prepared]) -> Tensor:
+        pixels = cat_to_device([item.inputs["pixels"] for item in batch], self.info.device)
+        pixels = pixels.view(len(batch), 3, *pixels.shape[1:])
+        return self._normalization(pixels.flatten(2)).view(pixels.shape).to(torch_dtype(self.info.dtype))
+
+    def last_hidden_states(self, batch: Sequence[Prepared], input_ids: Tensor) -> Tensor:
+        output = self.module(
+            input_ids=input_ids,
+            attention_mask=padding_mask(batch, self.info.device),
+            pixel_values=self.pixel_values(batch) if "pixels" in batch[0].inputs else None,
+            # All zeros: every token sees every other, as in training. Without them transformers decides by whether
+            # there is padding, and one query would give other vectors alone than in a batch.
+            token_type_ids=torch.zeros_like(input_ids),
+            use_cache=False,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden

@@ -2,6 +2,8 @@
 
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -16,6 +18,8 @@ _Kind = tuple[int, int]
 _lock = threading.RLock()
 _free: defaultdict[_Kind, list[torch.cuda.Stream]] = defaultdict(list)
 _n_made: Counter[_Kind] = Counter()
+_launching: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
+"""By the device and the stream."""
 
 
 def take(device: str, priority: int) -> torch.cuda.Stream | None:
@@ -35,3 +39,19 @@ def give_back(stream: torch.cuda.Stream) -> None:
     """What was launched on it comes before what its next owner launches."""
     with _lock:
         _free[stream.device.index, stream.priority].append(stream)
+
+
+@contextmanager
+def launching(device: str) -> Iterator[None]:
+    """While one thread launches a batch on a stream, others wait: by turns, both would be done at the end of both.
+
+    Then nothing would be left to compute while their answers are made. Does nothing on a CPU.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    stream = torch.cuda.current_stream(device)
+    with _lock:
+        lock = _launching[stream.device.index, stream.cuda_stream]
+    with lock:
+        yield

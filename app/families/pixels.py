@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from app.families.torch_model import to_device
+
 # Pillow hands out its pixels as bytes, which nobody may write to, and nobody does.
 warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
 
@@ -60,8 +62,9 @@ class Normalization:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """[..., 3, n] uint8 -> the same in float32, on the same device."""
-        scale = torch.tensor(self.scale, device=pixels.device)[:, None]
-        offset = torch.tensor(self.offset, device=pixels.device)[:, None]
+        scale, offset = (
+            to_device(torch.tensor(part), str(pixels.device))[:, None] for part in (self.scale, self.offset)
+        )
         return torch.addcmul(offset, pixels.float(), scale)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import pad, rms_norm
 from transformers.activations import SiLUActivation
+from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
 
 from app.families.fused import rotated, silu_product
+from app.families.torch_model import to_device
 from app.families.varlen_attention import Bounds, VarlenAttention
 
 ALIGNMENT = 8
@@ -65,6 +67,25 @@ class FusedRmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return rms_norm(x, self.weight.shape, self.weight, self._epsilon)
+
+
+def tower_inputs(config: Any, grid_thw: Tensor, device: str) -> dict[str, Any]:
+    """What a vision tower with this configuration counts of pages [n_pages, 3], counted on the CPU: its keywords.
+
+    `grid_thw`: patches in time, height and width, on the CPU.
+    """
+    counted = {
+        "position_ids": get_vision_position_ids(grid_thw, config.spatial_merge_size),
+        "cu_seqlens": get_vision_cu_seqlens(grid_thw),
+    }
+    # Which kernels ask for, and which the tower would learn from the GPU.
+    longest = {"max_seqlen": int(counted["cu_seqlens"].diff().max())}
+    if hasattr(config, "window_size"):
+        counted["window_index"], counted["cu_window_seqlens"] = get_vision_window_index(
+            grid_thw, config.spatial_merge_size, config.window_size, config.patch_size
+        )
+        longest["max_window_seqlen"] = int(counted["cu_window_seqlens"].diff().max())
+    return longest | {name: to_device(tensor, device) for name, tensor in counted.items()}
 
 
 def use_varlen_attention(visual: Any, varlen: VarlenAttention, most_patches: int) -> None:

@@ -14,11 +14,11 @@ from app.core.errors import BadInputError
 from app.core.types import ImageLimits, PatchGrid
 from app.families.base import ModelInfo, Prepared
 from app.families.pixels import patches
-from app.families.qwen_vision import align_mlps, fuse_passes, use_varlen_attention
+from app.families.qwen_vision import align_mlps, fuse_passes, tower_inputs, use_varlen_attention
 from app.families.shared_bases import Share
 from app.families.torch_model import cat_to_device, to_device, torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
-from app.families.visual_model import SharedModule, VisualModel, pad_left
+from app.families.visual_model import Content, SharedModule, VisualModel, pad_left, padding_mask
 
 MAX_VISUAL_TOKENS = 768
 """Most image tokens a page, as the published ColQwen checkpoints were trained."""
@@ -102,23 +102,58 @@ class QwenVisualModel(VisualModel):
     def layout(self, pixels: Tensor) -> Tensor:
         return patches(pixels, self._image_processor.patch_size, self._image_processor.merge_size)
 
-    def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
-        if "pixels" not in batch[0].inputs:
-            return {}
-        device = self.info.device
-        pixels = cat_to_device([item.inputs["pixels"] for item in batch], device)
-        return {
-            "pixel_values": self._normalization(pixels.view(len(pixels), 3, -1)).flatten(1),
-            "image_grid_thw": to_device(torch.tensor([self._grid_thw(item) for item in batch]), device),
-            # transformers would count them from the ids, page by page, and wait for the GPU each time.
-            "position_ids": to_device(pad_left([_positions(item) for item in batch]).permute(2, 0, 1), device),
-        }
+    def pixel_values(self, batch: Sequence[Prepared]) -> Tensor:
+        pixels = cat_to_device([item.inputs["pixels"] for item in batch], self.info.device)
+        return self._normalization(pixels.view(len(pixels), 3, -1)).flatten(1).to(torch_dtype(self.info.dtype))
+
+    def last_hidden_states(self, batch: Sequence[Prepared], input_ids: Tensor) -> Tensor:
+        # As the forward pass of transformers' model, which waits for the GPU several times a batch to count what is
+        # known here: then nothing could be launched while the batch before is computed.
+        module: Any = self.module
+        embedded = module.get_input_embeddings()(input_ids)
+        positions = None
+        if "pixels" in batch[0].inputs:
+            embedded = self._with_pages(embedded, batch)
+            positions = to_device(pad_left([_positions(item) for item in batch]).permute(2, 0, 1), self.info.device)
+        output = module.language_model(
+            inputs_embeds=embedded, attention_mask=self._attention_mask(batch), position_ids=positions, use_cache=False
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def _with_pages(self, embedded: Tensor, batch: Sequence[Prepared]) -> Tensor:
+        """Tokens [batch, longest, hidden_size], image tokens replaced by what the vision tower makes of the pages."""
+        visual: Any = self.module.visual
+        grid_thw = torch.tensor([self._grid_thw(item) for item in batch])
+        inputs = tower_inputs(visual.config, grid_thw, self.info.device)
+        pages = visual(self.pixel_values(batch), grid_thw=grid_thw, **inputs).pooler_output
+        places = to_device(_image_places(batch, embedded.shape[1]), self.info.device)
+        return embedded.flatten(0, 1).index_copy(0, places, pages.to(embedded.dtype)).view(embedded.shape)
+
+    def _attention_mask(self, batch: Sequence[Prepared]) -> Tensor | None:
+        """As the language model's attention takes it. None: every token sees those before it."""
+        if len({item.n_tokens for item in batch}) == 1:
+            return None
+        mask = padding_mask(batch, self.info.device)
+        if self.info.attention.startswith("flash"):
+            return mask
+        return mask[:, None, None] & torch.ones_like(mask[0]).expand(mask.shape[1], -1).tril()
 
     def _grid_thw(self, item: Prepared) -> tuple[int, int, int]:
         """Patches in time, height and width; `merge_size` x `merge_size` of them become one visual token."""
         grid: PatchGrid = item.inputs["content"].grid
         merge = self._image_processor.merge_size
         return 1, grid.n_patches_y * merge, grid.n_patches_x * merge
+
+
+def _image_places(batch: Sequence[Prepared], longest: int) -> Tensor:
+    """Where the image tokens of pages are among all tokens [batch * longest], of which those of padding come first."""
+    contents: list[Content] = [item.inputs["content"] for item in batch]
+    starts = [
+        (row + 1) * longest - item.n_tokens + content.start
+        for row, (item, content) in enumerate(zip(batch, contents, strict=True))
+    ]
+    return torch.cat([torch.arange(s, s + c.grid.n_patches) for s, c in zip(starts, contents, strict=True) if c.grid])
 
 
 def _positions(item: Prepared) -> Tensor:

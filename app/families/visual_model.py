@@ -25,6 +25,7 @@ from app.core.types import (
 )
 from app.families.adapter_files import base_key, shared_part
 from app.families.base import Checkpoint, LoadOptions, ModelInfo, Prepared
+from app.families.cuda_streams import launching
 from app.families.low_rank import copy_sharing_weights, memory_of, read_adapter, with_adapter
 from app.families.onednn import pack_linears
 from app.families.pixels import Normalization, resize
@@ -175,8 +176,15 @@ class VisualModel(TorchModel):
         """A resized image [3, height, width] uint8 as it waits for the model, without a copy that is not needed."""
 
     @abstractmethod
-    def extra_inputs(self, batch: Sequence[Prepared], input_ids: Tensor) -> dict[str, Tensor]:
-        """What the module reads beside the ids [batch, n_tokens], which are on its device, and their mask."""
+    def pixel_values(self, batch: Sequence[Prepared]) -> Tensor:
+        """What the vision tower reads of a batch of images: normalized pixels in its dtype, on the model's device."""
+
+    @abstractmethod
+    def last_hidden_states(self, batch: Sequence[Prepared], input_ids: Tensor) -> Tensor:
+        """Of inputs that share a `batch_key`, whose ids [batch, longest] are on the model's device, padded before them.
+
+        To [batch, longest, hidden_size].
+        """
 
     def prepare_text(self, item: TextInput) -> Prepared:
         after = self._after_query if item.role is Role.QUERY else ()
@@ -208,19 +216,17 @@ class VisualModel(TorchModel):
         return Prepared(inputs, n_tokens=len(ids), batch_key="image", outputs=item.outputs)
 
     def forward_batch(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        return list(self._embeddings(batch, self.vectors(batch)))
+        with launching(self.info.device):
+            vectors = self.vectors(batch)
+        return list(self._embeddings(batch, vectors))
 
     def vectors(self, batch: Sequence[Prepared]) -> Tensor:
         """Unit rows of inputs that share a `batch_key`: [batch, longest, dim], those of padding before the others.
 
         Outside of inference mode gradients go through it.
         """
-        ids = [item.inputs["input_ids"] for item in batch]
-        input_ids = to_device(pad_left(ids), self.info.device)
-        attention_mask = to_device(pad_left([torch.ones_like(row) for row in ids]), self.info.device)
-        inputs = self.extra_inputs(batch, input_ids)
-        outputs = self.module(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs)
-        return self._project(outputs.last_hidden_state)
+        input_ids = to_device(pad_left([item.inputs["input_ids"] for item in batch]), self.info.device)
+        return self._project(self.last_hidden_states(batch, input_ids))
 
     def _tokenize(self, text: str, room: int) -> tuple[list[int], list[str], bool]:
         """Ids and pieces of the text's first `room` tokens, and whether there were more."""
@@ -246,6 +252,11 @@ class VisualModel(TorchModel):
                 truncated=item.truncated,
                 multi_vector=MultiVectorEmbedding(own_rows, content.tokens, content.start, content.grid),
             )
+
+
+def padding_mask(batch: Sequence[Prepared], device: str) -> Tensor:
+    """[batch, longest] bool on the device: False where `pad_left` puts padding."""
+    return to_device(pad_left([torch.ones(item.n_tokens, dtype=torch.bool) for item in batch]), device)
 
 
 def pad_left(rows: Sequence[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from app.core.errors import OutOfMemoryError
 from app.core.types import Embedding, ImageInput, Modality, Output, TextInput
 from app.families.base import Checkpoint, EmbeddingModel, LoadOptions, Prepared
 from app.families.catalog import CATALOG, load_class
+from app.families.visual_model import VisualModel
 from tests.parity.visual_pictures import page
 
 pytestmark = pytest.mark.gpu
@@ -128,3 +129,21 @@ def test_a_closed_model_gives_its_memory_back_with_its_graphs(load: Callable[...
     assert torch.cuda.memory_reserved() > before
     model.close()
     assert torch.cuda.memory_reserved() <= before
+
+
+@pytest.mark.parametrize("family", ["colqwen2.5", "colqwen2"])
+def test_pages_are_launched_without_waiting_for_the_gpu(family: str, load: Callable[..., EmbeddingModel]) -> None:
+    """Or the next batch would not be ready when the one before is done."""
+    model = load(family, "cuda", "bfloat16")
+    assert isinstance(model, VisualModel)
+    alike, unlike = [model.prepare_image(ImageInput(b""), page(640, 480))] * 3, batches(model)[-1]
+    for batch in (alike, unlike):
+        # What is compiled or set up at a first call may wait.
+        model.encode(batch)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            with torch.inference_mode():
+                model.vectors(batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    model.close()

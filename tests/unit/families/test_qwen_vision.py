@@ -17,6 +17,7 @@ from app.families.low_rank import LowRank, with_adapter
 from app.families.qwen_vision import FusedRmsNorm, GatedMlp, VisionAttention, align_mlps, longest_sequences
 from app.families.qwen_vl import QwenVisualModel
 from app.families.varlen_attention import jagged_attention
+from app.families.visual_model import pad_left, padding_mask
 from app.starter.visual import build_colqwen2, build_colqwen2_5
 from tests.parity.visual_pictures import page
 
@@ -56,6 +57,30 @@ def test_vectors_stay_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     for batch in (pages(plain), [plain.prepare_text(TextInput(text)) for text in ("a", "revenue of Germany")]):
         for ours, theirs in zip(rows(made, batch), rows(plain, batch), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_hidden_states_are_those_of_transformers(folder: Path) -> None:
+    """Of pages and texts, alone, alike and unlike, in every bit."""
+    model = load(folder)
+    unlike = pages(model)
+    texts = [model.prepare_text(TextInput(text)) for text in ("a", "revenue of Germany")]
+    for batch in (unlike, unlike[:1], unlike[1:2] * 2, texts, texts[:1]):
+        ids = pad_left([item.inputs["input_ids"] for item in batch])
+        module: Any = model.module
+        of_pages = (
+            {
+                "pixel_values": model.pixel_values(batch),
+                "image_grid_thw": torch.tensor([model._grid_thw(item) for item in batch]),
+                "position_ids": pad_left([qwen_vl._positions(item) for item in batch]).permute(2, 0, 1),
+            }
+            if "pixels" in batch[0].inputs
+            else {}
+        )
+        with torch.inference_mode():
+            found = model.last_hidden_states(batch, ids)
+            mask = padding_mask(batch, "cpu").long()
+            expected = module(input_ids=ids, attention_mask=mask, use_cache=False, **of_pages).last_hidden_state
+        assert torch.equal(found, expected)
 
 
 def test_wider_layers_compute_the_same_with_and_without_an_adapter(
