@@ -28,7 +28,7 @@ from benchmarks.texts import MAX_TOKENS, PREFIX, Text, n_tokens, ragged_texts
 REQUEST_SIZE = 32
 N_REQUESTS = {"full": 32, "ragged": 128}
 """So many different ones."""
-TIMES_OVER_HTTP = {"full": 6, "ragged": 4}
+TIMES_OVER_HTTP = {"full": 10, "ragged": 4}
 """Each is sent so often: several for each connection, or a round would be all beginning and end."""
 N_INGESTED = 128
 TIMES_INGESTED = 4

@@ -14,11 +14,11 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from app.families.base import Padding
 from app.families.cuda_graphs import GraphedForward
-from app.families.fused import add_layer_norm
+from app.families.fused import add_layer_norm, linear_gelu
 from app.families.low_rank import Adapter, LowRank, joined, memory_of, with_adapter
 from app.families.token_positions import padding_id, token_positions
 from app.families.torch_model import dtype_name, memory_bytes, to_device
-from app.families.varlen_attention import Bounds, VarlenAttention
+from app.families.varlen_attention import HALF, Bounds, VarlenAttention
 
 PROJECTIONS = ("query", "key", "value")
 
@@ -46,6 +46,9 @@ class PackedEncoder:
         self._attention = attention
         self._head_dim: int = encoder.config.hidden_size // encoder.config.num_attention_heads
         self._padding_id = padding_id(encoder.config)
+        self._has_gelu_in_half = (
+            encoder.device.type == "cuda" and encoder.dtype in HALF and encoder.config.hidden_act == "gelu"
+        )
         can_be_recorded = attention is not None and attention.can_be_recorded
         self._graphs = GraphedForward(str(encoder.device)) if can_be_recorded else None
 
@@ -88,8 +91,15 @@ class PackedEncoder:
         parts = attention.self.query_key_value(hidden).view(len(hidden), 3, -1, self._head_dim)
         attended = attention.output.dense(attend(parts).reshape(hidden.shape))
         hidden = _add_and_norm(attended, hidden, attention.output.LayerNorm)
-        inner = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(hidden))
+        inner = self._activated(layer.intermediate, hidden)
         return _add_and_norm(layer.output.dense(inner), hidden, layer.output.LayerNorm)
+
+    def _activated(self, intermediate: Any, hidden: Tensor) -> Tensor:
+        # An adapter's layer is more than a product.
+        if self._has_gelu_in_half and isinstance(intermediate.dense, nn.Linear):
+            return linear_gelu(intermediate.dense, hidden)
+        activated: Tensor = intermediate.intermediate_act_fn(intermediate.dense(hidden))
+        return activated
 
     def _attend_with(self, lengths: Sequence[int], device: str) -> AttendJoined:
         """Self-attention within texts of these lengths."""
