@@ -98,8 +98,9 @@ class GraphedForward:
         self._recordings: dict[tuple[int, Size], _Recording | None] = {}
         """None: for that size the GPU's memory does not suffice, or there was no stream."""
         self._may_record = True
-        # A graph's memory holds one batch: copies to it, the graph and the copy of its result are launched together.
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
+        """By the stream of replays: a graph's memory holds one batch, and copies to it, the graph and the copy of its
+        result are launched together. Queries do not wait for bulk work to be launched."""
         weakref.finalize(self, _give_streams_back, self._recorders, self._recordings).atexit = False
 
     def __call__(self, forward: Forward, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -112,15 +113,15 @@ class GraphedForward:
             ends = list(accumulate(lengths))
             ends += [ends[-1]] * (size.n_texts - len(lengths))
             cumulative = to_device(torch.tensor([0, *ends], dtype=torch.int32), self._device)
-            with self._lock:
-                recording = self._recording(forward, size)
+            stream = torch.cuda.current_stream(self._device)
+            with self._locks.setdefault(stream.cuda_stream, threading.Lock()):
+                recording = self._recording(forward, size, stream)
                 if recording is not None:
                     return recording.replay(ids, positions, cumulative)
         return forward(ids, positions, Bounds.of(lengths, self._device)).float()
 
-    def _recording(self, forward: Forward, size: Size) -> _Recording | None:
-        """The graph of that size for this thread's stream; None if none can be recorded."""
-        launching = torch.cuda.current_stream(self._device)
+    def _recording(self, forward: Forward, size: Size, launching: torch.cuda.Stream) -> _Recording | None:
+        """The graph of that size for replays on that stream; None if none can be recorded."""
         key = (launching.cuda_stream, size)
         if key not in self._recordings and self._may_record:
             try:

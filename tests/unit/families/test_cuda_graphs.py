@@ -1,6 +1,7 @@
 """Graphs of fixed sizes compute batches of any; what records them is faked here, `test_gpu.py` has the real ones."""
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.families import cuda_graphs, cuda_streams
+from app.families import cuda_graphs
 from app.families.cuda_graphs import Forward, GraphedForward, Size, size_for
 from app.families.varlen_attention import Bounds
 
@@ -60,13 +61,16 @@ class Replayed:
 class Stream:
     """In place of a CUDA stream."""
 
-    cuda_stream = 0
     priority = 0
+
+    def __init__(self, number: int = 0) -> None:
+        self.cuda_stream = number
 
 
 @pytest.fixture(autouse=True)
 def no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream)
+    """Each thread has a stream by its own number."""
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(threading.get_ident()))
 
 
 @pytest.fixture
@@ -106,6 +110,20 @@ def test_results_stay_what_they_are_when_the_graph_is_replayed(recorded: list[Si
     before = first.clone()
     graphed(forward, torch.tensor([7, 8, 9]), torch.tensor([0, 1, 2]), [3])
     assert torch.equal(first, before)
+
+
+def test_queries_do_not_wait_while_bulk_work_is_launched(recorded: list[Size]) -> None:
+    graphed = GraphedForward("cpu")
+
+    def bulk(ids: Tensor, positions: Tensor, bounds: Bounds) -> Tensor:
+        launched = threading.Event()
+        threading.Thread(target=lambda: (compute(graphed, [3]), launched.set()), daemon=True).start()
+        assert launched.wait(10)
+        return forward(ids, positions, bounds)
+
+    graphed(bulk, torch.arange(200), torch.arange(200), [200])
+    assert Size(256, 1, 512) in recorded
+    assert Size(64, 1, 128) in recorded
 
 
 @pytest.mark.parametrize(
@@ -161,22 +179,3 @@ def test_the_forward_pass_is_not_kept_alive(recorded: list[Size], monkeypatch: p
         assert given_back == [recorder.stream]
     finally:
         gc.enable()
-
-
-def test_a_stream_has_one_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Made:
-        def __init__(self, device: torch.device, priority: int) -> None:
-            self.device, self.priority = device, priority
-
-    monkeypatch.setattr(torch.cuda, "Stream", Made)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    for store in ("_free", "_n_made"):
-        monkeypatch.setattr(cuda_streams, store, type(getattr(cuda_streams, store))(list if store == "_free" else None))
-    taken = [cuda_streams.take("cuda", -1) for _ in range(cuda_streams.MOST)]
-    assert len(set(map(id, taken))) == cuda_streams.MOST
-    assert cuda_streams.take("cuda:0", -1) is None
-    other_kinds = [cuda_streams.take("cuda", 0), cuda_streams.take("cuda:1", -1)]
-    assert None not in other_kinds
-    assert taken[3] is not None
-    cuda_streams.give_back(taken[3])
-    assert cuda_streams.take("cuda:0", -1) is taken[3]

@@ -1,4 +1,4 @@
-"""Who may launch on a stream. The streams here are none: a GPU is not needed to take turns."""
+"""Who has a stream and who may launch on it. They are faked: to take turns no GPU is needed."""
 
 import threading
 from types import SimpleNamespace
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from app.families import cuda_streams
 from app.families.cuda_streams import launching
 
 
@@ -51,3 +52,22 @@ def test_a_failed_launch_lets_the_next_one_in(on_stream: threading.local) -> Non
 def test_on_a_cpu_nobody_waits() -> None:
     with launching("cpu"), launching("cpu"):
         pass
+
+
+def test_a_stream_has_one_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:
+        def __init__(self, device: torch.device, priority: int) -> None:
+            self.device, self.priority = device, priority
+
+    monkeypatch.setattr(torch.cuda, "Stream", Made)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for store in ("_free", "_n_made"):
+        monkeypatch.setattr(cuda_streams, store, type(getattr(cuda_streams, store))(list if store == "_free" else None))
+    taken = [cuda_streams.take("cuda", -1) for _ in range(cuda_streams.MOST)]
+    assert len(set(map(id, taken))) == cuda_streams.MOST
+    assert cuda_streams.take("cuda:0", -1) is None
+    other_kinds = [cuda_streams.take("cuda", 0), cuda_streams.take("cuda:1", -1)]
+    assert None not in other_kinds
+    assert taken[3] is not None
+    cuda_streams.give_back(taken[3])
+    assert cuda_streams.take("cuda:0", -1) is taken[3]
