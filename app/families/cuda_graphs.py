@@ -100,7 +100,7 @@ class GraphedForward:
         self._may_record = True
         self._locks: dict[int, threading.Lock] = {}
         """By the stream of replays: a graph's memory holds one batch, and copies to it, the graph and the copy of its
-        result are launched together. Queries do not wait for bulk work to be launched."""
+        result are launched together. Queries wait for no launch of bulk work, but while a graph is recorded."""
         weakref.finalize(self, _give_streams_back, self._recorders, self._recordings).atexit = False
 
     def __call__(self, forward: Forward, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -120,12 +120,12 @@ class GraphedForward:
                     return recording.replay(ids, positions, cumulative)
         return forward(ids, positions, Bounds.of(lengths, self._device)).float()
 
-    def _recording(self, forward: Forward, size: Size, launching: torch.cuda.Stream) -> _Recording | None:
+    def _recording(self, forward: Forward, size: Size, stream: torch.cuda.Stream) -> _Recording | None:
         """The graph of that size for replays on that stream; None if none can be recorded."""
-        key = (launching.cuda_stream, size)
+        key = (stream.cuda_stream, size)
         if key not in self._recordings and self._may_record:
             try:
-                self._recordings[key] = self._record(forward, size, launching)
+                self._recordings[key] = self._record(forward, size, stream)
             except torch.OutOfMemoryError:
                 log.warning("no CUDA graph for %s: the GPU's memory does not suffice", size)
                 self._recordings[key] = None
@@ -134,8 +134,8 @@ class GraphedForward:
                 self._may_record = False
         return self._recordings.get(key)
 
-    def _record(self, forward: Forward, size: Size, launching: torch.cuda.Stream) -> _Recording | None:
-        recorder = self._recorder(launching)
+    def _record(self, forward: Forward, size: Size, stream: torch.cuda.Stream) -> _Recording | None:
+        recorder = self._recorder(stream)
         if recorder is None:
             return None
         with DEVICE_WIDE, torch.cuda.device(recorder.stream.device):
@@ -151,12 +151,11 @@ class GraphedForward:
                 hidden = forward(ids, positions, bounds)
         return _Recording(graph, ids, positions, cumulative, hidden)
 
-    def _recorder(self, launching: torch.cuda.Stream) -> _Recorder | None:
-        key = launching.cuda_stream
+    def _recorder(self, stream: torch.cuda.Stream) -> _Recorder | None:
+        key = stream.cuda_stream
         if key not in self._recorders:
-            stream = take(self._device, launching.priority)
-            recorder = _Recorder(stream, torch.cuda.graph_pool_handle()) if stream else None
-            self._recorders[key] = recorder
+            own = take(self._device, stream.priority)
+            self._recorders[key] = _Recorder(own, torch.cuda.graph_pool_handle()) if own else None
         return self._recorders[key]
 
 

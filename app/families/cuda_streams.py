@@ -18,7 +18,7 @@ _Kind = tuple[int, int]
 _lock = threading.RLock()
 _free: defaultdict[_Kind, list[torch.cuda.Stream]] = defaultdict(list)
 _n_made: Counter[_Kind] = Counter()
-_launching: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
+_launch_locks: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
 """By the device and the stream."""
 
 
@@ -52,6 +52,6 @@ def launching(device: str) -> Iterator[None]:
         return
     stream = torch.cuda.current_stream(device)
     with _lock:
-        lock = _launching[stream.device.index, stream.cuda_stream]
+        lock = _launch_locks[stream.device.index, stream.cuda_stream]
     with lock:
         yield

@@ -96,8 +96,8 @@ def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def linear_gelu(linear: nn.Linear, x: Tensor) -> Tensor:
     """GELU of a linear layer, within its product on a GPU: [n, in_features] -> [n, out_features].
 
-    GELU there is the approximation by tanh (Hendrycks and Gimpel, arXiv:1606.08415), whose distance from the exact one
-    is a fortieth of what half precision costs, and for nothing else this may be used (docs/decisions/0008-gpu.md).
+    GELU there is the approximation by tanh (Hendrycks and Gimpel, arXiv:1606.08415), which takes vectors a fortieth as
+    far as bfloat16 does. It is for nothing more exact than that (docs/decisions/0008-gpu.md).
     """
     return torch._addmm_activation(linear.bias, x, linear.weight.T, use_gelu=True)
 

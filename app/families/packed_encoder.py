@@ -18,7 +18,7 @@ from app.families.fused import add_layer_norm, linear_gelu
 from app.families.low_rank import Adapter, LowRank, joined, memory_of, with_adapter
 from app.families.token_positions import padding_id, token_positions
 from app.families.torch_model import dtype_name, memory_bytes, to_device
-from app.families.varlen_attention import HALF, Bounds, VarlenAttention
+from app.families.varlen_attention import Bounds, VarlenAttention
 
 PROJECTIONS = ("query", "key", "value")
 
@@ -46,9 +46,8 @@ class PackedEncoder:
         self._attention = attention
         self._head_dim: int = encoder.config.hidden_size // encoder.config.num_attention_heads
         self._padding_id = padding_id(encoder.config)
-        self._has_gelu_in_half = (
-            encoder.device.type == "cuda" and encoder.dtype in HALF and encoder.config.hidden_act == "gelu"
-        )
+        on_gpu_in_bfloat16 = encoder.device.type == "cuda" and encoder.dtype == torch.bfloat16
+        self._fuses_gelu = on_gpu_in_bfloat16 and encoder.config.hidden_act == "gelu"
         can_be_recorded = attention is not None and attention.can_be_recorded
         self._graphs = GraphedForward(str(encoder.device)) if can_be_recorded else None
 
@@ -96,7 +95,7 @@ class PackedEncoder:
 
     def _activated(self, intermediate: Any, hidden: Tensor) -> Tensor:
         # An adapter's layer is more than a product.
-        if self._has_gelu_in_half and isinstance(intermediate.dense, nn.Linear):
+        if self._fuses_gelu and isinstance(intermediate.dense, nn.Linear):
             return linear_gelu(intermediate.dense, hidden)
         activated: Tensor = intermediate.intermediate_act_fn(intermediate.dense(hidden))
         return activated

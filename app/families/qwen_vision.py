@@ -21,24 +21,26 @@ ALIGNMENT = 8
 class VisionAttention(nn.Module):
     """The attention of one block, over packed sequences of patches: windows or whole pages."""
 
-    def __init__(self, attention: Any, varlen: VarlenAttention, longest: int) -> None:
-        """`attention` is transformers' module, whose layers it takes over; no sequence is longer than `longest`."""
+    def __init__(self, attention: Any, varlen: VarlenAttention) -> None:
+        """`attention` is transformers' module, whose layers it takes over."""
         super().__init__()
         self.qkv, self.proj = attention.qkv, attention.proj
         self._n_heads: int = attention.num_heads
         self._varlen = varlen
-        self._longest = longest
 
     def forward(
-        self, hidden_states: Tensor, cu_seqlens: Tensor, position_embeddings: tuple[Tensor, Tensor], **_: Any
+        self,
+        hidden_states: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
+        position_embeddings: tuple[Tensor, Tensor],
+        **_: Any,
     ) -> Tensor:
-        """[n_patches, hidden] -> the same; `cu_seqlens` as in `Bounds`. The names are those of transformers."""
+        """[n_patches, hidden] -> the same; the rest is what `tower_inputs` counted. The names are transformers'."""
         n_patches = len(hidden_states)
         heads = self.qkv(hidden_states).view(n_patches, 3, self._n_heads, -1)
         query, key = rotated(heads[:, :2], *position_embeddings).unbind(1)
-        # Telling how long the longest one truly is would mean to wait for the GPU in every block.
-        bounds = Bounds(cu_seqlens.int(), min(self._longest, n_patches))
-        attended = self._varlen(query, key, heads[:, 2], bounds)
+        attended = self._varlen(query, key, heads[:, 2], Bounds(cu_seqlens, max_seqlen))
         projected: Tensor = self.proj(attended.reshape(n_patches, -1))
         return projected
 
@@ -88,18 +90,10 @@ def tower_inputs(config: Any, grid_thw: Tensor, device: str) -> dict[str, Any]:
     return longest | {name: to_device(tensor, device) for name, tensor in counted.items()}
 
 
-def use_varlen_attention(visual: Any, varlen: VarlenAttention, most_patches: int) -> None:
-    """Put a `VisionAttention` into every block of a vision tower that gets pages of up to `most_patches`."""
-    for block, longest in zip(visual.blocks, longest_sequences(visual.config, most_patches), strict=True):
-        block.attn = VisionAttention(block.attn, varlen, longest)
-
-
-def longest_sequences(config: Any, most_patches: int) -> list[int]:
-    """For each block: patches that see one another at most. Qwen2-VL has no windows."""
-    whole_pages = getattr(config, "fullatt_block_indexes", range(config.depth))
-    merge = config.spatial_merge_size
-    side = getattr(config, "window_size", 0) // merge // config.patch_size * merge
-    return [most_patches if index in whole_pages else side**2 for index in range(config.depth)]
+def use_varlen_attention(visual: Any, varlen: VarlenAttention) -> None:
+    """Put a `VisionAttention` into every block of a vision tower."""
+    for block in visual.blocks:
+        block.attn = VisionAttention(block.attn, varlen)
 
 
 def fuse_passes(module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from app.families.qwen_vision import align_mlps, fuse_passes, tower_inputs, use_
 from app.families.shared_bases import Share
 from app.families.torch_model import cat_to_device, to_device, torch_dtype
 from app.families.varlen_attention import choose_varlen_attention
-from app.families.visual_model import Content, SharedModule, VisualModel, pad_left, padding_mask
+from app.families.visual_model import SharedModule, VisualModel, pad_left, padding_mask
 
 MAX_VISUAL_TOKENS = 768
 """Most image tokens a page, as the published ColQwen checkpoints were trained."""
@@ -58,7 +58,7 @@ class QwenVisualModel(VisualModel):
     ) -> None:
         image_processor = _capped(image_processor)
         if info.device.startswith("cuda"):
-            info = _made_for_gpu(module, info, image_processor.size["longest_edge"] // image_processor.patch_size**2)
+            info = _made_for_gpu(module, info)
         super().__init__(module, info, own_bytes, tokenizer, image_processor, share)
 
     @classmethod
@@ -108,7 +108,7 @@ class QwenVisualModel(VisualModel):
 
     def last_hidden_states(self, batch: Sequence[Prepared], input_ids: Tensor) -> Tensor:
         # As the forward pass of transformers' model, which waits for the GPU several times a batch to count what is
-        # known here: then nothing could be launched while the batch before is computed.
+        # known here: so nothing could be launched while the batch before is computed.
         module: Any = self.module
         embedded = module.get_input_embeddings()(input_ids)
         positions = None
@@ -135,9 +135,12 @@ class QwenVisualModel(VisualModel):
         if len({item.n_tokens for item in batch}) == 1:
             return None
         mask = padding_mask(batch, self.info.device)
-        if self.info.attention.startswith("flash"):
+        language_model: Any = self.module.language_model
+        if self.info.attention.startswith("flash") or language_model.has_sliding_layers:
+            # From this transformers makes what they need, for which it waits for a GPU.
             return mask
-        return mask[:, None, None] & torch.ones_like(mask[0]).expand(mask.shape[1], -1).tril()
+        longest = mask.shape[1]
+        return mask[:, None, None] & torch.ones(longest, longest, dtype=torch.bool, device=mask.device).tril()
 
     def _grid_thw(self, item: Prepared) -> tuple[int, int, int]:
         """Patches in time, height and width; `merge_size` x `merge_size` of them become one visual token."""
@@ -148,12 +151,11 @@ class QwenVisualModel(VisualModel):
 
 def _image_places(batch: Sequence[Prepared], longest: int) -> Tensor:
     """Where the image tokens of pages are among all tokens [batch * longest], of which those of padding come first."""
-    contents: list[Content] = [item.inputs["content"] for item in batch]
-    starts = [
-        (row + 1) * longest - item.n_tokens + content.start
-        for row, (item, content) in enumerate(zip(batch, contents, strict=True))
-    ]
-    return torch.cat([torch.arange(s, s + c.grid.n_patches) for s, c in zip(starts, contents, strict=True) if c.grid])
+    places = []
+    for row, item in enumerate(batch):
+        start, grid = item.inputs["content"].start, item.inputs["content"].grid
+        places.append(torch.arange(grid.n_patches) + (row + 1) * longest - item.n_tokens + start)
+    return torch.cat(places)
 
 
 def _positions(item: Prepared) -> Tensor:
@@ -166,7 +168,7 @@ def _positions(item: Prepared) -> Tensor:
     return torch.cat((torch.arange(start)[:, None].expand(-1, 3), patches_at, after[:, None].expand(-1, 3)))
 
 
-def _made_for_gpu(module: Any, info: ModelInfo, most_patches: int) -> ModelInfo:
+def _made_for_gpu(module: Any, info: ModelInfo) -> ModelInfo:
     """Change the module in place to what a GPU computes faster; what is known of it then."""
     fuse_passes(module)
     config = module.visual.config
@@ -174,7 +176,7 @@ def _made_for_gpu(module: Any, info: ModelInfo, most_patches: int) -> ModelInfo:
     varlen = choose_varlen_attention(info.device, torch_dtype(info.dtype), head_dim)
     if varlen is None:
         return info
-    use_varlen_attention(module.visual, varlen, most_patches)
+    use_varlen_attention(module.visual, varlen)
     names = dict.fromkeys((info.attention, varlen.name))
     return replace(info, attention="+".join(names))
 

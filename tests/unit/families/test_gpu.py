@@ -137,7 +137,8 @@ def test_pages_are_launched_without_waiting_for_the_gpu(family: str, load: Calla
     model = load(family, "cuda", "bfloat16")
     assert isinstance(model, VisualModel)
     alike, unlike = [model.prepare_image(ImageInput(b""), page(640, 480))] * 3, batches(model)[-1]
-    for batch in (alike, unlike):
+    # FlashAttention's package is told where padding is, by transformers, which waits to learn it.
+    for batch in (alike,) if model.info.attention.startswith("flash") else (alike, unlike):
         # What is compiled or set up at a first call may wait.
         model.encode(batch)
         torch.cuda.set_sync_debug_mode("error")

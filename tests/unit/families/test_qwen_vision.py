@@ -14,7 +14,7 @@ from app.families import qwen_vision, qwen_vl
 from app.families.base import Checkpoint, LoadOptions, Prepared
 from app.families.catalog import CATALOG, load_class
 from app.families.low_rank import LowRank, with_adapter
-from app.families.qwen_vision import FusedRmsNorm, GatedMlp, VisionAttention, align_mlps, longest_sequences
+from app.families.qwen_vision import FusedRmsNorm, GatedMlp, VisionAttention, align_mlps
 from app.families.qwen_vl import QwenVisualModel
 from app.families.varlen_attention import jagged_attention
 from app.families.visual_model import pad_left, padding_mask
@@ -49,7 +49,7 @@ def rows(model: Any, batch: list[Prepared]) -> list[np.ndarray]:
 def test_vectors_stay_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, made = load(folder), load(folder)
     monkeypatch.setattr(qwen_vl, "choose_varlen_attention", lambda *_: jagged_attention())
-    info = qwen_vl._made_for_gpu(made.module, made.info, most_patches=4 * 768)
+    info = qwen_vl._made_for_gpu(made.module, made.info)
     assert info.attention == "sdpa+sdpa_jagged"
     kinds = {type(module) for module in made.module.modules()}
     assert {VisionAttention, FusedRmsNorm, GatedMlp} <= kinds
@@ -112,32 +112,47 @@ def low_rank(linear: torch.nn.Linear) -> LowRank:
 def test_without_a_kernel_transformers_computes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(folder)
     monkeypatch.setattr(qwen_vl, "choose_varlen_attention", lambda *_: None)
-    info = qwen_vl._made_for_gpu(model.module, replace(model.info, attention="sdpa"), most_patches=4 * 768)
+    info = qwen_vl._made_for_gpu(model.module, replace(model.info, attention="sdpa"))
     assert info.attention == "sdpa"
     assert not any(isinstance(module, VisionAttention) for module in model.module.modules())
 
 
-def test_no_sequence_is_longer_than_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_sequence_is_as_long_as_it_is_said_to_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels would leave out what lies beyond it."""
     model = load(folder)
     longest: list[tuple[int, int]] = []
 
-    def record(block: Any, limit: int) -> None:
-        forward = block.attn.forward
+    def record(attention: Any) -> None:
+        forward = attention.forward
 
-        def recorded(hidden_states: torch.Tensor, cu_seqlens: torch.Tensor, **others: Any) -> Any:
-            longest.append((int(cu_seqlens.diff().max()), limit))
-            return forward(hidden_states, cu_seqlens=cu_seqlens, **others)
+        def recorded(hidden_states: torch.Tensor, cu_seqlens: torch.Tensor, max_seqlen: int, **others: Any) -> Any:
+            longest.append((int(cu_seqlens.diff().max()), max_seqlen))
+            return forward(hidden_states, cu_seqlens=cu_seqlens, max_seqlen=max_seqlen, **others)
 
-        monkeypatch.setattr(block.attn, "forward", recorded)
+        monkeypatch.setattr(attention, "forward", recorded)
 
     visual: Any = model.module.visual
-    for block, limit in zip(visual.blocks, longest_sequences(visual.config, 4 * 768), strict=True):
-        record(block, limit)
-    batch = [model.prepare_image(ImageInput(b""), Image.new("RGB", size)) for size in [(900, 900), (3000, 1000)]]
-    model.encode(batch)
+    for block in visual.blocks:
+        record(block.attn)
+    model.encode([model.prepare_image(ImageInput(b""), Image.new("RGB", size)) for size in [(900, 900), (3000, 1000)]])
     assert len(longest) == visual.config.depth
-    assert all(seen <= limit for seen, limit in longest)
+    assert all(seen == said for seen, said in longest)
+
+
+def test_masks_that_transformers_makes_others_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FlashAttention takes out the padding, and layers that look at the last tokens only have a mask of their own."""
+    model = load(folder)
+    batch = pages(model)
+    mask = padding_mask(batch, "cpu")
+    plain = model._attention_mask(batch)
+    assert plain is not None
+    assert plain.shape == (len(batch), 1, mask.shape[1], mask.shape[1])
+    assert torch.equal(plain[:, 0, -1], mask)
+    monkeypatch.setattr(model, "info", replace(model.info, attention="flash_attention_2"))
+    assert torch.equal(model._attention_mask(batch), mask)  # type: ignore[arg-type]
+    monkeypatch.undo()
+    monkeypatch.setattr(model.module.language_model, "has_sliding_layers", True)
+    assert torch.equal(model._attention_mask(batch), mask)  # type: ignore[arg-type]
 
 
 def test_positions_are_those_of_transformers(folder: Path) -> None:
