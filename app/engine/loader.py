@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from app.core.errors import ManyvecError, ModelLoadError, OutOfMemoryError
-from app.core.imports import heavy_import
+from app.core.imports import heavy_import, lasting_imports
 from app.core.types import ImageInput, Modality, Output, TextInput
 from app.engine.config import ModelConfig
 from app.engine.lane import PrepareThreads
@@ -62,7 +62,7 @@ class CheckpointLoader:
 
     def load(self, config: ModelConfig, checkpoint: Checkpoint, metrics: EngineMetrics) -> ModelRunner:
         """Read it into memory and start its workers."""
-        with _load_errors(config), self._one_at_a_time:
+        with _load_errors(config), self._one_at_a_time, lasting_imports():
             model = load_class(config.spec).load(checkpoint, self._options(config))
             warm_up(model)
         return ModelRunner(config.name, model, self._limits, self._threads, metrics)
@@ -126,7 +126,7 @@ def resolve_device(wish: str) -> str:
     """`auto` becomes the first GPU that torch can use, else `cpu`. Imports torch."""
     if wish != "auto":
         return wish
-    with heavy_import("torch"):
+    with heavy_import():
         import torch
 
     if torch.cuda.is_available():

@@ -79,7 +79,7 @@ CATALOG: dict[str, FamilySpec] = {
 def load_class(spec: FamilySpec) -> type[EmbeddingModel]:
     """Import the family's code; this is where torch and transformers come in."""
     module, _, name = spec.implementation.partition(":")
-    with heavy_import("transformers"):
+    with heavy_import():
         implementation: type[EmbeddingModel] = getattr(import_module(module), name)
     return implementation
 
