@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MANY_MODULES = 50
+"""In one block: more than what a library imports at some later call, fewer than torch's compiler or a family's code."""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _Kind = tuple[int, int]
 _lock = threading.RLock()
 _free: defaultdict[_Kind, list[torch.cuda.Stream]] = defaultdict(list)
 _n_made: Counter[_Kind] = Counter()
-_launch_locks: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
+_launch_locks: dict[tuple[int, int], threading.Lock] = {}
 """By the device and the stream."""
 
 
@@ -51,7 +51,5 @@ def launching(device: str) -> Iterator[None]:
         yield
         return
     stream = torch.cuda.current_stream(device)
-    with _lock:
-        lock = _launch_locks[stream.device.index, stream.cuda_stream]
-    with lock:
+    with _launch_locks.setdefault((stream.device.index, stream.cuda_stream), threading.Lock()):
         yield

@@ -72,9 +72,10 @@ class FusedRmsNorm(nn.Module):
 
 
 def tower_inputs(config: Any, grid_thw: Tensor, device: str) -> dict[str, Any]:
-    """What a vision tower with this configuration counts of pages [n_pages, 3], counted on the CPU: its keywords.
+    """The keywords by which a vision tower takes what it would count on the device itself.
 
-    `grid_thw`: patches in time, height and width, on the CPU.
+    `grid_thw` [n_pages, 3] int64 on the CPU: patches in time, height and width. Tensors on the device: positions
+    [n_patches, 2], ends of pages [n_pages + 1] and windows [n_windows + 1], windows' order [n_patches / merge_size**2].
     """
     counted = {
         "position_ids": get_vision_position_ids(grid_thw, config.spatial_merge_size),

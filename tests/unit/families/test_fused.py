@@ -41,8 +41,9 @@ def test_as_written_out(device: str, dtype: torch.dtype, tolerance: float) -> No
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_gelu_within_a_product_is_no_farther_off_than_half_precision(device: str) -> None:
-    """The exact one in float32 is 5e-4 away at most, and numbers of bfloat16 near 1 are 8e-3 apart."""
+def test_gelu_within_a_product_is_no_farther_off_than_bfloat16(device: str) -> None:
+    """The exact one in float32 is 5e-4 away at most, and numbers of bfloat16 above 1 are 8e-3 apart."""
+    torch.manual_seed(0)
     linear = nn.Linear(64, 48, device=device, dtype=torch.bfloat16)
     x = random(N_ROWS, 64, device=device, dtype=torch.bfloat16)
     with torch.inference_mode():

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from app import starter
-from app.core.types import ImageInput, Modality, Output, TextInput
-from app.families.base import Checkpoint, EmbeddingModel, LoadOptions
+from app.engine.loader import warm_up
+from app.families.base import Checkpoint, LoadOptions
 from app.families.catalog import CATALOG, load_class
-from tests.parity.visual_pictures import page
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +29,13 @@ def without_collection() -> Iterator[None]:
     gc.enable()
 
 
-def encode_something(model: EmbeddingModel) -> None:
-    can = model.spec.can
-    if outputs := frozenset(output for output in Output if can(Modality.TEXT, output)):
-        model.encode([model.prepare_text(TextInput(text, outputs=outputs)) for text in ("a", "the harbour grew")])
-    if outputs := frozenset(output for output in Output if can(Modality.IMAGE, output)):
-        model.encode([model.prepare_image(ImageInput(b"", outputs=outputs), page(300, 200))])
-
-
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 @pytest.mark.parametrize("family", CATALOG)
 def test_nothing_of_a_model_refers_to_itself(
     family: str, backend: str, untrained: Path, without_collection: None
 ) -> None:
     model = load_class(CATALOG[family]).load(Checkpoint(untrained / family), LoadOptions(backend=backend))
-    encode_something(model)
+    warm_up(model)
     module: torch.nn.Module = model.module  # type: ignore[attr-defined]
     parts = [weakref.ref(part) for part in (model, *module.modules(), *module.parameters())]
     model.close()
